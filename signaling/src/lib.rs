@@ -1,0 +1,4 @@
+//! Greenroom's JSON protocol and everything a room decides.
+
+pub mod media;
+pub mod protocol;

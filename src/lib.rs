@@ -1,0 +1,4 @@
+//! Greenroom: a live-show server. See `docs/architecture.md` for the map.
+
+pub mod rtp;
+pub mod sfu;

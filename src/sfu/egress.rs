@@ -1,0 +1,120 @@
+//! The send buffer a shard lends the core: messages of one or more equal datagrams, handed to the
+//! sink sixteen at a time.
+
+use std::net::SocketAddr;
+
+/// Messages per hand-over to the sink.
+///
+/// Trade: more gains nothing measurable from `sendmmsg`; 16 messages of a 12 KB frame stay inside
+/// a 1 MB L2 cache.
+pub const BATCH_MESSAGES: usize = 16;
+
+/// Bytes after which a batch is handed over even if it is not full: room for one more message of
+/// the largest size always remains.
+const BATCH_BYTES: usize = 256 * 1024;
+
+/// Where a datagram goes: which of the shard's sockets (one per local address), and to whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Path {
+    /// Index of the local socket.
+    pub local: u8,
+    /// The peer's address.
+    pub remote: SocketAddr,
+}
+
+/// One message: `len` bytes at `start` for `path`, cut by the kernel (UDP GSO) into datagrams of
+/// `segment` bytes, the last of which may be shorter.
+#[derive(Debug, Clone, Copy)]
+pub struct Message {
+    /// Where to.
+    pub path: Path,
+    /// Offset in [`Batch::bytes`].
+    pub start: usize,
+    /// Total length.
+    pub len: usize,
+    /// Datagram length; equals `len` for a single datagram.
+    pub segment: usize,
+}
+
+impl Message {
+    /// Datagrams in this message.
+    #[must_use]
+    pub const fn segments(&self) -> usize {
+        self.len.div_ceil(self.segment)
+    }
+}
+
+/// The reused buffer behind an [`Egress`].
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The bytes of all messages.
+    pub bytes: Vec<u8>,
+    /// The messages, in order.
+    pub messages: Vec<Message>,
+}
+
+impl Batch {
+    /// An empty batch with its final capacity.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            bytes: Vec::with_capacity(BATCH_BYTES + 64 * 1024),
+            messages: Vec::with_capacity(BATCH_MESSAGES),
+        }
+    }
+
+    /// Forget all messages, keep the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.messages.clear();
+    }
+}
+
+/// A batch and the sink that sends it. The sink must leave the batch cleared.
+pub struct Egress<'a> {
+    batch: &'a mut Batch,
+    sink: &'a mut dyn FnMut(&mut Batch),
+}
+
+impl<'a> Egress<'a> {
+    /// Lend `batch` and `sink` to the core.
+    pub fn new(batch: &'a mut Batch, sink: &'a mut dyn FnMut(&mut Batch)) -> Self {
+        Self { batch, sink }
+    }
+
+    /// Queue one datagram.
+    pub fn datagram(&mut self, path: Path, bytes: &[u8]) {
+        let start = self.begin();
+        self.batch.bytes.extend_from_slice(bytes);
+        self.commit(path, start, bytes.len());
+    }
+
+    /// Start a message: append its bytes to [`Self::buffer`], then [`Self::commit`] it.
+    pub fn begin(&mut self) -> usize {
+        if self.batch.messages.len() >= BATCH_MESSAGES || self.batch.bytes.len() >= BATCH_BYTES {
+            self.flush();
+        }
+        self.batch.bytes.len()
+    }
+
+    /// The send buffer.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.batch.bytes
+    }
+
+    /// End the message begun at `start`; nothing is queued if nothing was appended.
+    pub fn commit(&mut self, path: Path, start: usize, segment: usize) {
+        let len = self.batch.bytes.len() - start;
+        if len > 0 {
+            self.batch.messages.push(Message { path, start, len, segment });
+        }
+    }
+
+    /// Hand everything queued to the sink.
+    pub fn flush(&mut self) {
+        if !self.batch.messages.is_empty() {
+            (self.sink)(self.batch);
+        }
+        self.batch.clear();
+    }
+}
