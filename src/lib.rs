@@ -1,4 +1,5 @@
 //! Greenroom: a live-show server. See `docs/architecture.md` for the map.
 
+pub mod config;
 pub mod rtp;
 pub mod sfu;

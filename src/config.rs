@@ -1,0 +1,204 @@
+//! Every option of the server, typed, with its default.
+//!
+//! Sources, later ones win: the built-in defaults, `greenroom.toml` (or `--config`), environment
+//! variables `GREENROOM_<SECTION>_<KEY>`, the command line. An unknown key is an error that names
+//! it: a misspelt limit must not silently become the default.
+
+mod load;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use anyhow::{Context, ensure};
+use serde::{Deserialize, Serialize};
+pub use signaling::server::limits::Limits;
+
+pub use load::{Override, Source};
+
+/// All options.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Development mode: anyone who reaches the page gets a token and coins; loopback only.
+    pub dev: bool,
+    /// Folder of the database and the generated keys; created if missing.
+    pub data_dir: PathBuf,
+    /// Pages, WebSocket, WHIP/WHEP and metrics.
+    pub http: Http,
+    /// UDP media.
+    pub media: Media,
+    /// Room tokens.
+    pub tokens: Tokens,
+    /// Limits of the signaling side.
+    pub limits: Limits,
+}
+
+/// The `[http]` table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Address and port of the HTTP server.
+    pub bind: SocketAddr,
+    /// Other origins whose pages may open `/ws`, as `https://shop.example`; the server's own is
+    /// always allowed.
+    pub origins: Vec<String>,
+    /// Bytes of a request's header; past it 431.
+    pub header_bytes: usize,
+    /// Milliseconds a client may take to send a header, and a connection may idle.
+    pub header_ms: u64,
+    /// Milliseconds a planned stop may take before connections are cut.
+    pub drain_ms: u64,
+}
+
+/// The `[media]` table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Media {
+    /// UDP port of the first shard; each further shard takes the next port.
+    pub port: u16,
+    /// Media threads; 0 = one per core.
+    pub shards: u8,
+    /// Local addresses to listen on; empty = loopback and every LAN address.
+    pub addresses: Vec<IpAddr>,
+    /// The address clients reach this machine at when it is behind a one-to-one NAT; empty = none.
+    #[serde(with = "empty_is_none")]
+    pub public_ip: Option<IpAddr>,
+}
+
+/// The `[tokens]` table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tokens {
+    /// HS256 secret shared with the backend that signs tokens, at least 32 bytes; empty = a key
+    /// generated in the data folder.
+    pub secret: String,
+    /// The `aud` a token must carry.
+    pub audience: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            dev: true,
+            data_dir: PathBuf::from("./greenroom-data"),
+            http: Http::default(),
+            media: Media::default(),
+            tokens: Tokens::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            origins: Vec::new(),
+            header_bytes: 16 * 1024,
+            header_ms: 10_000,
+            drain_ms: 3000,
+        }
+    }
+}
+
+impl Default for Media {
+    fn default() -> Self {
+        Self { port: 7882, shards: 0, addresses: Vec::new(), public_ip: None }
+    }
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self { secret: String::new(), audience: "greenroom".to_owned() }
+    }
+}
+
+impl Config {
+    /// Read all sources and check the result.
+    ///
+    /// # Errors
+    /// A file that cannot be read, an unknown key, a value of the wrong type or out of range; the
+    /// message names the key and where it came from.
+    pub fn load(source: &Source) -> anyhow::Result<Self> {
+        let config = load::merge(source)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Whether the values make sense together.
+    ///
+    /// # Errors
+    /// The first that does not, with what to change.
+    pub fn check(&self) -> anyhow::Result<()> {
+        ensure!(
+            !self.dev || self.http.bind.ip().is_loopback(),
+            "dev mode gives a token to everybody who can reach the page, so it listens on loopback \
+             only, but http.bind is {}: set `dev = false` (--dev false) to serve a network, or \
+             bind 127.0.0.1",
+            self.http.bind
+        );
+        let secret = self.tokens.secret.len();
+        ensure!(
+            secret == 0 || secret >= 32,
+            "tokens.secret has {secret} bytes and needs at least 32: \
+             `openssl rand -base64 48` makes a good one"
+        );
+        ensure!(!self.tokens.audience.is_empty(), "tokens.audience must not be empty");
+        let last = usize::from(self.media.port) + self.media.shard_count() - 1;
+        ensure!(
+            self.media.port != 0 && last <= usize::from(u16::MAX),
+            "media.port {} leaves no room for {} shards below 65536",
+            self.media.port,
+            self.media.shard_count()
+        );
+        ensure!(self.http.header_bytes >= 1024, "http.header_bytes must be at least 1024");
+        let limits = &self.limits;
+        ensure!(
+            limits.message_bytes >= 1024 && limits.sdp_message_bytes >= limits.message_bytes,
+            "limits.message_bytes must be at least 1024 and limits.sdp_message_bytes not below it"
+        );
+        ensure!(
+            limits.outbox_messages > 0 && limits.room_mailbox > 0 && limits.commands_burst > 0,
+            "limits.outbox_messages, limits.room_mailbox and limits.commands_burst must be above 0"
+        );
+        Ok(())
+    }
+}
+
+impl Media {
+    /// Media threads to start.
+    #[must_use]
+    pub fn shard_count(&self) -> usize {
+        match self.shards {
+            0 => std::thread::available_parallelism().map_or(1, |n| n.get().min(255)),
+            n => usize::from(n),
+        }
+    }
+}
+
+/// `""` in TOML, which has no null, is `None`.
+mod empty_is_none {
+    use std::net::IpAddr;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    #[expect(clippy::ref_option, reason = "the signature serde asks for")]
+    pub(super) fn serialize<S: Serializer>(ip: &Option<IpAddr>, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&ip.map(|ip| ip.to_string()).unwrap_or_default())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<IpAddr>, D::Error> {
+        let text = String::deserialize(from)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.parse().map(Some).map_err(|_| D::Error::custom(format!("{text:?} is no IP address")))
+    }
+}
+
+/// The text of a file, with its name in the error.
+fn read(path: &std::path::Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
