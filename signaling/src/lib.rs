@@ -1,5 +1,6 @@
 //! Greenroom's JSON protocol and everything a room decides.
 
+pub mod economy;
 pub mod media;
 pub mod protocol;
 pub mod server;
