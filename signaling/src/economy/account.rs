@@ -196,7 +196,9 @@ mod tests {
 
     #[test]
     fn names_that_are_no_account() {
-        for name in ["", "sys", "sys:", "user::paid", "user:a b:paid", "user:a:paid:", "USER:a:paid"] {
+        for name in
+            ["", "sys", "sys:", "user::paid", "user:a b:paid", "user:a:paid:", "USER:a:paid"]
+        {
             assert_eq!(name.parse::<Account>(), Err(UnknownAccount), "{name}");
         }
     }

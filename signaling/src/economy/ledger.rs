@@ -129,12 +129,7 @@ impl Transfer {
     /// # Errors
     /// `bad_request`: coins below 1.
     pub fn promo_budget(coins: i64) -> Result<Self, MoneyRefusal> {
-        Self::between(
-            TransferKind::PromoBudget,
-            Account::CoinIssued,
-            Account::PromoBudget,
-            coins,
-        )
+        Self::between(TransferKind::PromoBudget, Account::CoinIssued, Account::PromoBudget, coins)
     }
 
     /// `sys:promo_budget` -> `user:promo`.
@@ -218,10 +213,7 @@ impl Transfer {
         }
         Self::new(
             kind,
-            vec![
-                Entry { account: from, amount: -amount },
-                Entry { account: to, amount },
-            ],
+            vec![Entry { account: from, amount: -amount }, Entry { account: to, amount }],
         )
     }
 

@@ -73,8 +73,8 @@ fn host_share_by_hand() {
 fn a_host_gets_no_part_of_their_own_gift() {
     let mut share = ShareTotal::default();
     let purse = Purse { promo: 0, paid: 100 };
-    let (_, split) = Transfer::gift(&shared("host", 100, 1, 5_000), purse, &mut share)
-        .expect("enough coins");
+    let (_, split) =
+        Transfer::gift(&shared("host", 100, 1, 5_000), purse, &mut share).expect("enough coins");
     assert_eq!((split.host, split.recipient), (0, 100));
     assert_eq!(share, ShareTotal::default());
 }
@@ -138,9 +138,8 @@ fn step() -> impl Strategy<Value = Step> {
         coins.clone().prop_map(Step::Budget),
         (0..4_u8, coins.clone()).prop_map(|(user, coins)| Step::Grant(user, coins)),
         (0..4_u8, coins).prop_map(|(user, coins)| Step::Expire(user, coins)),
-        (0..4_u8, 0..4_u8, 1..300_i64, 1..9_u32, prop::option::of(0..=10_000_u16)).prop_map(
-            |(from, to, price, count, bps)| Step::Gift { from, to, price, count, bps }
-        ),
+        (0..4_u8, 0..4_u8, 1..300_i64, 1..9_u32, prop::option::of(0..=10_000_u16))
+            .prop_map(|(from, to, price, count, bps)| Step::Gift { from, to, price, count, bps }),
     ]
 }
 
