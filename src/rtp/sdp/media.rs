@@ -1,0 +1,154 @@
+//! What else an m-line says: direction, header extensions, SSRCs.
+
+use super::SdpError;
+use super::parse::{Description, Section, values};
+use crate::rtp::track::ExtensionIds;
+use signaling::media::MediaKind;
+
+/// Direction of an m-line (RFC 8866).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    SendRecv,
+    SendOnly,
+    RecvOnly,
+    Inactive,
+}
+
+impl Direction {
+    pub(super) fn of(description: &Description<'_>, section: &Section<'_>) -> Self {
+        let named = |name: &str| match name {
+            "sendrecv" => Some(Self::SendRecv),
+            "sendonly" => Some(Self::SendOnly),
+            "recvonly" => Some(Self::RecvOnly),
+            "inactive" => Some(Self::Inactive),
+            _ => None,
+        };
+        let mut attributes = section.attributes.iter().chain(&description.attributes);
+        attributes.find_map(|attribute| named(attribute.name)).unwrap_or(Self::SendRecv)
+    }
+
+    pub(super) const fn sends(self) -> bool {
+        matches!(self, Self::SendRecv | Self::SendOnly)
+    }
+
+    pub(super) const fn receives(self) -> bool {
+        matches!(self, Self::SendRecv | Self::RecvOnly)
+    }
+}
+
+/// Audio or video over RTP, not rejected; everything else is answered away.
+pub(super) fn usable_kind(section: &Section<'_>) -> Option<MediaKind> {
+    if section.is_rejected() || !section.is_rtp() {
+        return None;
+    }
+    match section.kind {
+        "audio" => Some(MediaKind::Audio),
+        "video" => Some(MediaKind::Video),
+        _ => None,
+    }
+}
+
+/// URIs of the header extensions we read.
+pub(super) mod uri {
+    pub(in super::super) const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
+    pub(in super::super) const RID: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
+    pub(in super::super) const REPAIRED_RID: &str =
+        "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
+    pub(in super::super) const TRANSPORT_CC: &str =
+        "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+    pub(in super::super) const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
+}
+
+/// The ids (1-14, the one-byte form of RFC 8285) of the extensions we read. An id used twice in
+/// one m-line counts for the first.
+pub(super) fn extension_ids(description: &Description<'_>, section: &Section<'_>) -> ExtensionIds {
+    let mut ids = ExtensionIds::default();
+    let mut used = [false; 15];
+    let lines =
+        values(&section.attributes, "extmap").chain(values(&description.attributes, "extmap"));
+    for line in lines {
+        let mut words = line.split_ascii_whitespace();
+        let (Some(id), Some(name)) = (words.next(), words.next()) else { continue };
+        let Ok(id) = id.split('/').next().unwrap_or(id).parse::<u8>() else { continue };
+        let field = match name {
+            uri::MID => &mut ids.mid,
+            uri::RID => &mut ids.rid,
+            uri::REPAIRED_RID => &mut ids.repaired_rid,
+            uri::TRANSPORT_CC => &mut ids.transport_cc,
+            uri::AUDIO_LEVEL => &mut ids.audio_level,
+            _ => continue,
+        };
+        let Some(used) = used.get_mut(usize::from(id)).filter(|used| id != 0 && !**used) else {
+            continue;
+        };
+        if field.is_none() {
+            *field = Some(id);
+            *used = true;
+        }
+    }
+    ids
+}
+
+/// The first SSRC an m-line announces and its RTX: from the first `FID` group, else the first
+/// `a=ssrc` line. Further ones are simulcast layers, which the answer declines.
+pub(super) fn ssrcs(section: &Section<'_>) -> (Option<u32>, Option<u32>) {
+    let number = |text: &str| text.parse().ok().filter(|ssrc| *ssrc != 0);
+    let group = values(&section.attributes, "ssrc-group").find_map(|value| {
+        let mut words = value.split_ascii_whitespace();
+        if words.next() != Some("FID") {
+            return None;
+        }
+        let primary = words.next().and_then(number)?;
+        Some((primary, words.next().and_then(number).filter(|rtx| *rtx != primary)))
+    });
+    if let Some((primary, rtx)) = group {
+        return (Some(primary), rtx);
+    }
+    let first = values(&section.attributes, "ssrc")
+        .find_map(|value| value.split_ascii_whitespace().next().and_then(number));
+    (first, None)
+}
+
+/// Refuse an offer whose usable m-lines (more than one) are not in one BUNDLE group: we have one
+/// transport for them all.
+pub(super) fn check_bundle(
+    description: &Description<'_>,
+    usable: &[&Section<'_>],
+) -> Result<(), SdpError> {
+    if usable.len() < 2 {
+        return Ok(());
+    }
+    let bundle = description.bundle().ok_or(SdpError::NotBundled)?;
+    for section in usable {
+        let mid = section.mid.ok_or(SdpError::MissingMid)?;
+        if !bundle.contains(&mid) {
+            return Err(SdpError::NotBundled);
+        }
+    }
+    Ok(())
+}
+
+/// The section whose transport attributes count for all: the first usable one in the order of
+/// the BUNDLE group that is not `bundle-only` with port 0.
+pub(super) fn tagged<'s, 'a>(
+    description: &Description<'a>,
+    usable: &[&'s Section<'a>],
+) -> Option<&'s Section<'a>> {
+    let bundle = description.bundle().unwrap_or_default();
+    let position = |section: &Section<'a>| {
+        let place = bundle.iter().position(|mid| Some(*mid) == section.mid);
+        (section.port == 0, place.unwrap_or(usize::MAX))
+    };
+    usable.iter().copied().min_by_key(|section| position(section))
+}
+
+/// `a=rtcp-mux` on every usable section (a bundle-only one may rely on the tagged one).
+pub(super) fn check_rtcp_mux(
+    description: &Description<'_>,
+    usable: &[&Section<'_>],
+) -> Result<(), SdpError> {
+    let muxed = |section: &&Section<'_>| {
+        section.port == 0 || description.value(section, "rtcp-mux").is_some()
+    };
+    if usable.iter().all(|section| muxed(section)) { Ok(()) } else { Err(SdpError::NoRtcpMux) }
+}
