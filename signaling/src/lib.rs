@@ -4,3 +4,4 @@ pub mod economy;
 pub mod media;
 pub mod protocol;
 pub mod server;
+pub mod token;
