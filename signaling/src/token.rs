@@ -294,10 +294,7 @@ impl TokenKeys {
         let claims = data.claims;
         let limit = now_s.saturating_add(self.max_life_s).saturating_add(CLOCK_SKEW_S);
         let too_early = claims.nbf.is_some_and(|nbf| nbf > now_s.saturating_add(CLOCK_SKEW_S));
-        if data.header.crit.is_some()
-            || !claims.within_limits()
-            || claims.exp > limit
-            || too_early
+        if data.header.crit.is_some() || !claims.within_limits() || claims.exp > limit || too_early
         {
             return Err(NO);
         }

@@ -162,7 +162,10 @@ fn bad_claims() -> Vec<(&'static str, String)> {
         text("no JSON", "exp"),
         text("a list", "[]"),
         text("null", "null"),
-        text("exp 1e400", r#"{"aud":"greenroom","sub":"a","room":"r","role":"viewer","exp":1e400}"#),
+        text(
+            "exp 1e400",
+            r#"{"aud":"greenroom","sub":"a","room":"r","role":"viewer","exp":1e400}"#,
+        ),
         text(
             "exp twice",
             r#"{"aud":"greenroom","sub":"a","room":"r","role":"viewer","exp":1,"exp":1800000600}"#,
