@@ -1,5 +1,13 @@
 //! Pure bytes: RTP, RTCP, codec descriptors and SDP. No state outlives a call except where a type
 //! says so (sequence unwrapping); nothing here knows a transport, a room or a clock.
 
+pub mod codec;
+pub(crate) mod cursor;
+pub mod error;
+pub mod extensions;
+pub mod packet;
+pub mod rtcp;
+pub mod rtx;
 pub mod sdp;
+pub mod seq;
 pub mod track;

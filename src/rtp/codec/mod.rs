@@ -1,0 +1,123 @@
+//! What a video packet says about its frame, read from the codec's payload descriptor and the first
+//! bytes behind it, and the in-place rewriting of the picture numbers in it. Nothing is decoded.
+
+use crate::rtp::error::RtpError;
+use crate::rtp::track::Codec;
+
+mod av1;
+mod h264;
+mod vp8;
+mod vp9;
+
+/// A picture id inside a payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PictureId {
+    /// Its value: 7 or 15 bits.
+    pub value: u16,
+    /// Offset of its first byte in the payload.
+    pub offset: u16,
+    /// 15 bits in two bytes, else 7 bits in one.
+    pub wide: bool,
+}
+
+/// A temporal-layer-zero picture index inside a payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tl0PicIdx {
+    /// Its value.
+    pub value: u8,
+    /// Offset in the payload.
+    pub offset: u16,
+}
+
+/// What one packet says about its frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FrameFacts {
+    /// First packet of a frame that a decoder can start with: VP8 S=1, PID=0 and a key frame;
+    /// VP9 B=1, P=0, spatial layer 0; H.264 a packet with an SPS or with the first slice of an IDR
+    /// picture; AV1 the N bit or a sequence header. H.264 may set it on more than one packet of a
+    /// frame: a switch begins at the first. Always true for audio.
+    pub key_frame_start: bool,
+    /// First packet of a frame (VP9: of a spatial layer's frame; AV1: does not continue an OBU;
+    /// H.264: parameter sets or a first slice, so possibly more than one per frame). A hint: the
+    /// change of the timestamp is what separates frames. Always true for audio.
+    pub frame_start: bool,
+    /// A receiver may begin to take this temporal layer here: VP8 layer sync (Y), VP9 switching up
+    /// point (U). Later codecs tell by the dependency descriptor.
+    pub layer_sync: bool,
+    /// No other frame depends on this one (VP8 N bit, H.264 nal_ref_idc 0).
+    pub discardable: bool,
+    /// Temporal layer, 0-7, when the payload names it.
+    pub temporal_id: Option<u8>,
+    /// Spatial layer, 0-7, when the payload names it.
+    pub spatial_id: Option<u8>,
+    /// VP8 and VP9 picture id.
+    pub picture_id: Option<PictureId>,
+    /// VP8 TL0PICIDX, and that of VP9 in non-flexible mode.
+    pub tl0_pic_idx: Option<Tl0PicIdx>,
+}
+
+impl FrameFacts {
+    /// Bytes at the start of the payload that [`patch`] may change; 0 when there is nothing to
+    /// rewrite. Only these need to be writable.
+    #[must_use]
+    pub fn patch_len(&self) -> usize {
+        let picture_id = self.picture_id.map_or(0, |id| id.offset + 1 + u16::from(id.wide));
+        let tl0 = self.tl0_pic_idx.map_or(0, |index| index.offset + 1);
+        usize::from(picture_id.max(tl0))
+    }
+}
+
+/// What a subscription adds to the numbers of its source, so that they go on without a jump across
+/// switches. Wrapping arithmetic: a negative shift is its two's complement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PictureShift {
+    /// Added to the picture id, modulo its width.
+    pub picture_id: u16,
+    /// Added to TL0PICIDX.
+    pub tl0_pic_idx: u8,
+}
+
+/// Read the payload of one packet.
+///
+/// # Errors
+/// `EmptyPayload`, or `DescriptorTooShort` when a descriptor or a length inside the payload goes
+/// past its end.
+pub fn describe(codec: Codec, payload: &[u8]) -> Result<FrameFacts, RtpError> {
+    if payload.is_empty() {
+        return Err(RtpError::EmptyPayload);
+    }
+    match codec {
+        Codec::Opus => {
+            Ok(FrameFacts { key_frame_start: true, frame_start: true, ..FrameFacts::default() })
+        }
+        Codec::Vp8 => vp8::describe(payload),
+        Codec::Vp9 => vp9::describe(payload),
+        Codec::H264 => h264::describe(payload),
+        Codec::Av1 => av1::describe(payload),
+    }
+}
+
+/// Shift the picture numbers of a payload described by `facts`. `payload` is the payload or its
+/// first [`FrameFacts::patch_len`] bytes; what lies outside it stays as it is. Widths never change.
+pub fn patch(payload: &mut [u8], facts: &FrameFacts, shift: PictureShift) {
+    if let Some(id) = facts.picture_id {
+        patch_picture_id(payload, id, shift.picture_id);
+    }
+    if let Some(index) = facts.tl0_pic_idx
+        && let Some(byte) = payload.get_mut(usize::from(index.offset))
+    {
+        *byte = index.value.wrapping_add(shift.tl0_pic_idx);
+    }
+}
+
+fn patch_picture_id(payload: &mut [u8], id: PictureId, shift: u16) {
+    let at = usize::from(id.offset);
+    let value = id.value.wrapping_add(shift);
+    if id.wide {
+        if let Some(bytes) = payload.get_mut(at..at + 2) {
+            bytes.copy_from_slice(&(value | 0x8000).to_be_bytes());
+        }
+    } else if let Some(byte) = payload.get_mut(at) {
+        *byte = (value & 0x7f) as u8;
+    }
+}

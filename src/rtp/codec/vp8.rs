@@ -1,0 +1,52 @@
+//! VP8 payload descriptor (RFC 7741 section 4.2).
+
+use crate::rtp::codec::{FrameFacts, PictureId, Tl0PicIdx};
+use crate::rtp::cursor::Cursor;
+use crate::rtp::error::RtpError;
+
+pub(super) fn describe(payload: &[u8]) -> Result<FrameFacts, RtpError> {
+    let mut cursor = Cursor::new(payload, RtpError::DescriptorTooShort);
+    let first = cursor.u8()?;
+    let starts_partition_zero = first & 0x10 != 0 && first & 0x07 == 0;
+    let mut facts = FrameFacts { discardable: first & 0x20 != 0, ..FrameFacts::default() };
+    if first & 0x80 != 0 {
+        read_extension(&mut cursor, &mut facts)?;
+    }
+    // A descriptor without a VP8 byte behind it carries nothing.
+    let frame_tag = cursor.u8()?;
+    facts.frame_start = starts_partition_zero;
+    facts.key_frame_start = starts_partition_zero && frame_tag & 0x01 == 0;
+    Ok(facts)
+}
+
+fn read_extension(cursor: &mut Cursor<'_>, facts: &mut FrameFacts) -> Result<(), RtpError> {
+    let flags = cursor.u8()?;
+    if flags & 0x80 != 0 {
+        facts.picture_id = Some(read_picture_id(cursor)?);
+    }
+    if flags & 0x40 != 0 {
+        let offset = cursor.position() as u16;
+        facts.tl0_pic_idx = Some(Tl0PicIdx { value: cursor.u8()?, offset });
+    }
+    // T and K share one byte: present when either is set.
+    if flags & 0x30 != 0 {
+        let byte = cursor.u8()?;
+        if flags & 0x20 != 0 {
+            facts.temporal_id = Some(byte >> 6);
+            facts.layer_sync = byte & 0x20 != 0;
+        }
+    }
+    Ok(())
+}
+
+/// The picture id of VP8 and VP9, which have the same form: M bit, then 7 or 15 bits.
+pub(super) fn read_picture_id(cursor: &mut Cursor<'_>) -> Result<PictureId, RtpError> {
+    let offset = cursor.position() as u16;
+    let first = cursor.u8()?;
+    let high = u16::from(first & 0x7f);
+    if first & 0x80 == 0 {
+        return Ok(PictureId { value: high, offset, wide: false });
+    }
+    let value = (high << 8) | u16::from(cursor.u8()?);
+    Ok(PictureId { value, offset, wide: true })
+}
