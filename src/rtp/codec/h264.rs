@@ -16,8 +16,7 @@ const FU_START: u8 = 0x80;
 pub(super) fn describe(payload: &[u8]) -> Result<FrameFacts, RtpError> {
     let mut cursor = Cursor::new(payload, RtpError::DescriptorTooShort);
     let indicator = cursor.u8()?;
-    let mut facts =
-        FrameFacts { discardable: indicator & 0x60 == 0, ..FrameFacts::default() };
+    let mut facts = FrameFacts { discardable: indicator & 0x60 == 0, ..FrameFacts::default() };
     match indicator & 0x1f {
         STAP_A => read_aggregate(cursor, &mut facts)?,
         FU_A => {
