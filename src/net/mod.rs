@@ -1,0 +1,23 @@
+//! The I/O shell of the media plane: sockets, threads and the task that turns what rooms ask into
+//! commands to shards. The only place with `unsafe`.
+
+#[cfg(not(unix))]
+compile_error!("the media plane needs a Unix system");
+
+pub mod relay;
+pub mod send_counters;
+pub mod send_plan;
+pub mod socket;
+#[cfg(all(target_os = "linux", not(feature = "portable-udp")))]
+pub mod udp;
+#[cfg(any(not(target_os = "linux"), feature = "portable-udp"))]
+#[path = "udp_plain.rs"]
+pub mod udp;
+#[cfg(all(target_os = "linux", not(feature = "portable-udp")))]
+pub mod wait;
+#[cfg(any(not(target_os = "linux"), feature = "portable-udp"))]
+#[path = "wait_plain.rs"]
+pub mod wait;
+
+#[cfg(test)]
+mod udp_tests;
