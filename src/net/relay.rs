@@ -33,10 +33,8 @@ impl<T> Relay<T> {
     /// Connect every pair of shards; `wakers` has one per shard. The result has one end per shard.
     #[must_use]
     pub fn connect(wakers: &[Waker], capacity: usize) -> Vec<Self> {
-        let mut ends: Vec<Self> = wakers
-            .iter()
-            .map(|_| Self { outgoing: Vec::new(), incoming: Vec::new() })
-            .collect();
+        let mut ends: Vec<Self> =
+            wakers.iter().map(|_| Self { outgoing: Vec::new(), incoming: Vec::new() }).collect();
         for from in 0..wakers.len() {
             for (to, waker) in wakers.iter().enumerate() {
                 let (outgoing, incoming) = if from == to {

@@ -26,7 +26,8 @@ impl Default for BufferSizes {
 
 /// Open and bind a non-blocking UDP socket with large buffers.
 pub(crate) fn open(address: SocketAddr, sizes: BufferSizes) -> io::Result<socket2::Socket> {
-    let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket =
+        socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;

@@ -51,9 +51,7 @@ fn receive(socket: &Socket, count: usize) -> Vec<(SocketAddr, Vec<u8>)> {
 
 /// `count` datagrams of `segment` bytes, the last of `last`, each filled with its number.
 fn datagrams(count: usize, segment: usize, last: usize) -> Vec<Vec<u8>> {
-    (0..count)
-        .map(|n| vec![n as u8; if n + 1 == count { last } else { segment }])
-        .collect()
+    (0..count).map(|n| vec![n as u8; if n + 1 == count { last } else { segment }]).collect()
 }
 
 fn message(egress: &mut Egress<'_>, to: SocketAddr, datagrams: &[Vec<u8>]) {
