@@ -12,7 +12,7 @@ const DEFAULT_FILE: &str = "greenroom.toml";
 /// Environment variables of this prefix are options.
 const PREFIX: &str = "GREENROOM_";
 /// Variables of the prefix that are no option: the log filter.
-const NO_OPTION: [&str; 1] = ["GREENROOM_LOG"];
+const NO_OPTION: [&str; 2] = ["GREENROOM_LOG", "GREENROOM_LOG_JSON"];
 
 /// One value from the command line: a dotted key and its text.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,178 @@
+//! What waits to be written to one client: bounded in messages and in bytes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::extract::ws::Utf8Bytes;
+use tokio::sync::{mpsc, watch};
+
+/// Why the server ends a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bye {
+    /// The client read too slowly and its outbox was full.
+    SlowConsumer,
+    /// A newer connection of the same person took over.
+    Replaced,
+    /// The room ended.
+    RoomEnded,
+    /// The person was sent away.
+    Kicked,
+    /// The person may not be in this room any more.
+    Banned,
+    /// A message past the size limit.
+    TooLarge,
+    /// Commands faster than the limit, for longer than a burst.
+    RateLimited,
+    /// No `hello` in time, no answer to pings.
+    Timeout,
+    /// The server is stopping.
+    Draining,
+}
+
+impl Bye {
+    /// The reason on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SlowConsumer => "slow_consumer",
+            Self::Replaced => "replaced",
+            Self::RoomEnded => "room_ended",
+            Self::Kicked => "kicked",
+            Self::Banned => "banned",
+            Self::TooLarge => "too_large",
+            Self::RateLimited => "rate_limited",
+            Self::Timeout => "timeout",
+            Self::Draining => "draining",
+        }
+    }
+
+    /// Whether the client may connect again by itself.
+    #[must_use]
+    pub const fn retry(self) -> bool {
+        matches!(self, Self::SlowConsumer | Self::Timeout | Self::Draining | Self::RateLimited)
+    }
+
+    /// The WebSocket close code: 1009 too big, 1012 restart, 1013 try again, 1008 policy.
+    #[must_use]
+    pub const fn close_code(self) -> u16 {
+        match self {
+            Self::TooLarge => 1009,
+            Self::Draining => 1012,
+            Self::SlowConsumer | Self::RateLimited => 1013,
+            Self::RoomEnded => 1000,
+            Self::Replaced | Self::Kicked | Self::Banned | Self::Timeout => 1008,
+        }
+    }
+}
+
+/// The room's end: never waits.
+#[derive(Debug, Clone)]
+pub struct Outbox {
+    messages: mpsc::Sender<Utf8Bytes>,
+    queued: Arc<AtomicUsize>,
+    max_bytes: usize,
+    bye: watch::Sender<Option<Bye>>,
+}
+
+/// The writer's end.
+#[derive(Debug)]
+pub struct OutboxReader {
+    messages: mpsc::Receiver<Utf8Bytes>,
+    queued: Arc<AtomicUsize>,
+    bye: watch::Receiver<Option<Bye>>,
+}
+
+impl Outbox {
+    /// An outbox for `messages` messages and `bytes` bytes.
+    #[must_use]
+    pub fn new(messages: usize, bytes: usize) -> (Self, OutboxReader) {
+        let (sender, receiver) = mpsc::channel(messages);
+        let queued = Arc::new(AtomicUsize::new(0));
+        let (bye, farewell) = watch::channel(None);
+        let outbox = Self { messages: sender, queued: queued.clone(), max_bytes: bytes, bye };
+        (outbox, OutboxReader { messages: receiver, queued, bye: farewell })
+    }
+
+    /// Queue one message. When it does not fit the connection is told to end with
+    /// [`Bye::SlowConsumer`]; it will resume, and what it missed is in its next snapshot.
+    pub fn push(&self, message: Utf8Bytes) -> bool {
+        let size = message.len();
+        let before = self.queued.fetch_add(size, Ordering::AcqRel);
+        if before + size <= self.max_bytes && self.messages.try_send(message).is_ok() {
+            return true;
+        }
+        self.queued.fetch_sub(size, Ordering::AcqRel);
+        self.close(Bye::SlowConsumer);
+        false
+    }
+
+    /// End the connection after what is queued now; the first reason stays.
+    pub fn close(&self, reason: Bye) {
+        self.bye.send_if_modified(|bye| {
+            let first = bye.is_none();
+            bye.get_or_insert(reason);
+            first
+        });
+    }
+
+    /// Whether the connection is ending or gone.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.messages.is_closed() || self.bye.borrow().is_some()
+    }
+}
+
+impl OutboxReader {
+    /// The next message; `None` when every [`Outbox`] is gone.
+    pub async fn next(&mut self) -> Option<Utf8Bytes> {
+        let message = self.messages.recv().await?;
+        self.queued.fetch_sub(message.len(), Ordering::AcqRel);
+        Some(message)
+    }
+
+    /// A message that is queued already.
+    pub fn try_next(&mut self) -> Option<Utf8Bytes> {
+        let message = self.messages.try_recv().ok()?;
+        self.queued.fetch_sub(message.len(), Ordering::AcqRel);
+        Some(message)
+    }
+
+    /// A receiver that sees the reason to end.
+    #[must_use]
+    pub fn farewell(&self) -> watch::Receiver<Option<Bye>> {
+        self.bye.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_at_the_limit_and_one_more() {
+        let (outbox, mut reader) = Outbox::new(3, 1000);
+        assert!((0..3).all(|_| outbox.push("x".into())));
+        assert!(!outbox.is_closed());
+        assert!(!outbox.push("x".into()));
+        assert_eq!(*reader.farewell().borrow(), Some(Bye::SlowConsumer));
+        assert!(reader.try_next().is_some());
+    }
+
+    #[test]
+    fn bytes_at_the_limit_and_one_more() {
+        let (outbox, mut reader) = Outbox::new(100, 10);
+        assert!(outbox.push("12345".into()));
+        assert!(outbox.push("12345".into()));
+        assert!(reader.try_next().is_some());
+        assert!(outbox.push("12345".into()), "reading makes room");
+        assert!(!outbox.push("1".into()));
+    }
+
+    #[test]
+    fn the_first_reason_stays() {
+        let (outbox, reader) = Outbox::new(1, 10);
+        outbox.close(Bye::Kicked);
+        outbox.close(Bye::SlowConsumer);
+        assert_eq!(*reader.farewell().borrow(), Some(Bye::Kicked));
+    }
+}

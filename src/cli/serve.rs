@@ -1,0 +1,79 @@
+//! `greenroom`: start, say where, wait for a signal, drain.
+
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use greenroom::Server;
+use greenroom::config::Config;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::Cli;
+
+/// Exit code of a stop that was forced by a second signal: 128 + SIGINT, as shells report it.
+const FORCED: i32 = 130;
+
+/// Run the server until a signal.
+pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
+    let config = cli.options.load()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
+    let server = Server::start(config.clone()).await?;
+    print_welcome(&config, server.addr);
+    signals.next().await;
+    eprintln!("Stopping: sessions are told to come back. A second signal stops at once.");
+    tokio::select! {
+        () = server.shutdown() => Ok(()),
+        () = signals.next() => std::process::exit(FORCED),
+    }
+}
+
+/// Ctrl-C and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?,
+            terminate: signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => (),
+            _ = self.terminate.recv() => (),
+        }
+    }
+}
+
+/// What runs where, and what to do next. On stdout, so that it shows whatever the log filter is.
+fn print_welcome(config: &Config, addr: SocketAddr) {
+    let host = if addr.ip().is_loopback() { "localhost".to_owned() } else { addr.ip().to_string() };
+    let page = format!("http://{host}:{}", addr.port());
+    let first = config.media.port;
+    let last = usize::from(first) + config.media.shard_count() - 1;
+    println!("Greenroom {} is running.", env!("CARGO_PKG_VERSION"));
+    println!();
+    println!("  Page     {page}");
+    println!("  Studio   {page}/studio");
+    println!("  Media    UDP {first}-{last}");
+    println!("  Data     {}", config.data_dir.display());
+    if config.dev {
+        println!("  Mode     development: everybody who opens the page gets a token and coins");
+    } else {
+        println!("  Mode     production: tokens come from your backend, or `greenroom token`");
+    }
+    println!();
+    println!("Next: open {page}/studio, go live, and open the room link in another window.");
+    println!("Stop with Ctrl-C.");
+}
