@@ -16,6 +16,7 @@
 
 pub mod config;
 pub mod http;
+pub mod keys;
 pub mod net;
 pub mod rtp;
 mod server;

@@ -13,6 +13,7 @@ fn main() -> ExitCode {
     init_log();
     let done = match &cli.command {
         None | Some(Command::Serve) => cli::serve::run(&cli),
+        Some(Command::Token(token)) => cli::token::run(&cli, token),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

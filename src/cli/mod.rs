@@ -1,6 +1,7 @@
 //! The command line.
 
 pub(crate) mod serve;
+pub(crate) mod token;
 
 use std::path::PathBuf;
 
@@ -25,6 +26,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Start the server (the default)
     Serve,
+    /// Print a room token signed with this server's keys
+    Token(token::Token),
 }
 
 /// Options that every command understands.
