@@ -3,5 +3,6 @@
 pub mod economy;
 pub mod media;
 pub mod protocol;
+pub mod room;
 pub mod server;
 pub mod token;
