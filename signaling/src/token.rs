@@ -9,7 +9,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
 use crate::economy::gift::is_id;
-use crate::protocol::Refusal;
+use crate::protocol::{Code, Refusal};
 
 /// Shortest secret, bytes: the output size of SHA-256 (RFC 2104 section 3).
 pub const MIN_SECRET: usize = 32;
@@ -30,7 +30,7 @@ const MAX_AVATAR: usize = 512;
 const MAX_LANG: usize = 16;
 
 /// What a token can make somebody. `guest` is never a token role; it follows from the seat.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenRole {
     /// Runs a room.
@@ -193,10 +193,10 @@ pub enum TokenRefusal {
 impl From<TokenRefusal> for Refusal {
     fn from(refusal: TokenRefusal) -> Self {
         let (code, message) = match refusal {
-            TokenRefusal::Unauthenticated => ("unauthenticated", "This token is not valid."),
-            TokenRefusal::Expired => ("token_expired", "This token has expired."),
+            TokenRefusal::Unauthenticated => (Code::Unauthenticated, "This token is not valid."),
+            TokenRefusal::Expired => (Code::TokenExpired, "This token has expired."),
         };
-        Self { code: code.into(), message: message.into(), retry_after_ms: 0 }
+        Self::new(code).because(message)
     }
 }
 

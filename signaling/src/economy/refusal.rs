@@ -1,6 +1,6 @@
 //! Every way money says no.
 
-use crate::protocol::Refusal;
+use crate::protocol::{Code, Refusal};
 
 /// Why a movement of money was refused. The names are the wire codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,10 +79,8 @@ impl MoneyRefusal {
 
 impl From<MoneyRefusal> for Refusal {
     fn from(refusal: MoneyRefusal) -> Self {
-        Self {
-            code: refusal.code().into(),
-            message: refusal.message().into(),
-            retry_after_ms: refusal.retry_after_ms(),
-        }
+        Self::new(Code::named(refusal.code()).unwrap_or(Code::Internal))
+            .because(refusal.message())
+            .retry_after(refusal.retry_after_ms())
     }
 }

@@ -6,8 +6,9 @@ use serde_json::value::RawValue;
 
 use super::{
     ChatMessage, EventMessage, GuestId, InvitedEntry, Member, Name, QueueEntry, SeatDetail, State,
-    TokenRole, TransferId, UserId,
+    TokenRole, UserId,
 };
+pub use crate::economy::{GiftKind, GiftTier};
 use crate::media::TransportId;
 
 /// A transport on the wire: `t` and its number.
@@ -244,32 +245,6 @@ pub struct ChatHistory {
     pub msgs: Vec<ChatMessage>,
 }
 
-/// Kind of a gift.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum GiftKind {
-    /// Consecutive sends show as one growing counter.
-    Combo,
-    /// Each send is shown alone.
-    Single,
-}
-
-/// Size of a gift's effect.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum GiftTier {
-    /// A line.
-    Small,
-    /// A corner.
-    Medium,
-    /// The screen.
-    Large,
-    /// The screen, for longer.
-    Legendary,
-}
-
 /// A gift of the catalogue, as clients see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GiftInfo {
@@ -278,14 +253,13 @@ pub struct GiftInfo {
     /// Name.
     pub name: String,
     /// Price of one.
-    pub coins: u32,
+    pub coins: i64,
     /// Kind.
     pub kind: GiftKind,
     /// Tier.
     pub tier: GiftTier,
-    /// A character that shows it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub emoji: Option<String>,
+    /// The page's animation of this gift.
+    pub effect: String,
 }
 
 /// Answer to `gift.catalog`.
@@ -302,13 +276,13 @@ pub struct GiftCatalog {
 #[serde(rename_all = "camelCase")]
 pub struct GiftReceipt {
     /// The Transfer.
-    pub transfer_id: TransferId,
+    pub transfer_id: String,
     /// Coins left, paid and promo together.
     pub balance: i64,
     /// The Combo it counts for.
-    pub combo_id: u64,
+    pub combo_id: String,
     /// Gifts in that Combo so far.
-    pub combo_total: u32,
+    pub combo_total: u64,
 }
 
 /// Answer to `wallet.get`.

@@ -491,7 +491,7 @@ pub struct GiftSend {
     /// Which.
     pub gift_id: GiftId,
     /// The price the sender saw, for one.
-    pub price: u32,
+    pub price: i64,
     /// 1-999.
     pub count: u32,
     /// For whom.

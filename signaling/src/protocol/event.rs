@@ -178,7 +178,7 @@ pub struct GiftTarget {
 #[serde(rename_all = "camelCase")]
 pub struct GiftCombo {
     /// The Combo; the largest `n` wins.
-    pub combo_id: u64,
+    pub combo_id: String,
     /// Sender.
     pub from: Person,
     /// Recipient.
@@ -186,7 +186,7 @@ pub struct GiftCombo {
     /// The gift.
     pub gift_id: GiftId,
     /// Gifts so far, never a difference.
-    pub n: u32,
+    pub n: u64,
     /// Coins so far.
     pub coins: u64,
     /// The Combo is closed; sent once.
@@ -211,7 +211,7 @@ pub struct MemberJoined {
 
 /// One running Combo in an `fx` frame: Combo, sender's name, sender's level, seat, gift, `n`, end
 /// (1 = closed).
-pub type FxCombo = (u64, super::Name, u32, u8, GiftId, u32, u8);
+pub type FxCombo = (String, super::Name, u32, u8, GiftId, u64, u8);
 
 /// Absolute counters; loss does no harm. On the `fx` channel this object is the whole message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

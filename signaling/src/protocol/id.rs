@@ -115,8 +115,6 @@ id! {
     GiftId;
     #[doc = "An idempotency key, chosen by the sender; unique per sender."]
     Key;
-    #[doc = "One Transfer in the ledger."]
-    TransferId;
 }
 
 /// A person's name: 1 to 64 code points, no control and no bidirectional-override characters.

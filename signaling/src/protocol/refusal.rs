@@ -24,6 +24,12 @@ macro_rules! codes {
                 match self { $( $( Self::$name => $text, )* )* }
             }
 
+            /// The code with this name.
+            #[must_use]
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|code| code.as_str() == name)
+            }
+
             /// A sentence for a person who does not know the protocol.
             #[must_use]
             pub const fn message(self) -> &'static str {

@@ -3,25 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{GuestId, GuestMedia, GuestPolicy, Name, RoomId, UserId};
+pub use crate::token::TokenRole;
 
-/// What a token says its bearer is. `guest` is not among them: it follows from the seat.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum TokenRole {
-    /// May own a room.
-    Host,
-    /// Watches, chats, gives, may become a guest.
-    Viewer,
-    /// Reads statistics.
-    Analyst,
-    /// The platform.
-    Admin,
-    /// A backend.
-    Service,
-    /// A hidden receiver.
-    Recorder,
-}
+use super::{GuestId, GuestMedia, GuestPolicy, Name, RoomId, UserId};
 
 /// What somebody is in a room right now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]

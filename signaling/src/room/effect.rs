@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::economy::GiftOrder;
 use crate::media::{Audience as SeatAudience, Channel, CloseReason, MediaKind, Seat, TransportId};
 use crate::protocol::{
-    Answer, ByeReason, EventMessage, GiftId, GuestEnd, GuestId, Joined, Key, Kind, Person, Refusal,
-    RoomId, Summary, UserId,
+    Answer, ByeReason, EventMessage, GuestEnd, GuestId, Joined, Kind, Refusal, RoomId, Summary,
+    UserId,
 };
 
 use super::{ConnId, ReplyTo};
@@ -80,7 +81,7 @@ pub enum Effect {
         then: Then,
     },
     /// Hand a gift to the ledger.
-    Gift(Box<GiftOrder>),
+    Gift(Box<GiftAsk>),
     /// Answer `wallet.get` from the store.
     Wallet {
         /// The command to answer.
@@ -179,37 +180,17 @@ pub enum MediaAsk {
     CloseRoom,
 }
 
-/// A gift on its way to the ledger. The key is checked there first: a key that is known gets its
-/// stored reply whatever `verdict` says, so that a retry of a paid gift is never refused.
+/// A gift on its way to the ledger, with the room's decision. The key is checked there first: a
+/// key that is known gets its stored reply whatever `verdict` says, so that a retry of a paid gift
+/// is never refused. With a refusal, `order.to_user` and `order.seat` mean nothing and the ledger
+/// only looks for the key.
 #[derive(Debug, Clone, PartialEq)]
-pub struct GiftOrder {
-    /// The command to answer (by the room, after [`super::Input::GiftCommitted`]).
+pub struct GiftAsk {
+    /// The command that the room answers after [`super::Input::GiftDone`].
     pub to: ReplyTo,
-    /// The sender's idempotency key.
-    pub key: Key,
-    /// The room.
-    pub room: RoomId,
-    /// Sender.
-    pub from: Person,
-    /// Recipient; the sender's own wish text stands here if `verdict` is a refusal.
-    pub recipient: UserId,
-    /// Their seat at this moment.
-    pub seat: u8,
-    /// The gift.
-    pub gift: GiftId,
-    /// Price of one, in coins.
-    pub price: u32,
-    /// How many.
-    pub count: u32,
-    /// The host, who gets a share of gifts to guests.
-    pub host: UserId,
-    /// The recipient's Attempt, if a guest.
-    pub guest: Option<GuestId>,
-    /// The host's share, fixed for the Attempt, in basis points; 0 for gifts to the host.
-    pub share_bps: u16,
-    /// The command as content, to compare with an earlier use of the key: gift, price, count, to.
-    pub content: String,
-    /// The room's decision at this moment. With a refusal the ledger only looks for the key.
+    /// The order.
+    pub order: GiftOrder,
+    /// The room's decision at this moment.
     pub verdict: Result<(), Refusal>,
 }
 

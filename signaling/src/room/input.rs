@@ -1,13 +1,10 @@
 //! What reaches a room.
 
-use serde_json::value::RawValue;
-
+use crate::economy::GiftReceipt;
 use crate::media::{MediaEvent, TransportId};
-use crate::protocol::{
-    Command, EndReason, GiftReceipt, Name, Perm, Refusal, RoomJoin, TokenRole, UserId,
-};
+use crate::protocol::{Command, EndReason, Name, Perm, Refusal, RoomJoin, TokenRole, UserId};
 
-use super::GiftOrder;
+use super::GiftAsk;
 
 /// A connection (WebSocket, WHIP or WHEP session), unique in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -118,23 +115,12 @@ pub enum Input {
         /// The transport.
         transport: TransportId,
     },
-    /// A gift is durable.
-    GiftCommitted {
-        /// The order.
-        order: Box<GiftOrder>,
-        /// The receipt.
-        receipt: GiftReceipt,
-        /// The receipt as stored, repeated byte for byte.
-        reply: Box<RawValue>,
-        /// The key was known: answer, but show nothing again.
-        replayed: bool,
-    },
-    /// A gift was not booked.
-    GiftRefused {
-        /// The order.
-        order: Box<GiftOrder>,
-        /// Why.
-        refusal: Refusal,
+    /// The ledger has answered an [`super::Effect::Gift`]: durable, repeated or refused.
+    GiftDone {
+        /// The question.
+        ask: Box<GiftAsk>,
+        /// The receipt, or why nothing was booked.
+        result: Result<GiftReceipt, Refusal>,
     },
     /// The platform ends the room.
     End {
