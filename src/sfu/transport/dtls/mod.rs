@@ -1,0 +1,484 @@
+//! DTLS 1.2 (RFC 6347, RFC 5764) by `rtc-dtls`, one engine per peer.
+//!
+//! The engine sees a constant peer address, so a path change cannot break it, and only records that
+//! [`records::sift`] lets through. We decide when it retransmits: its own interval is constant and
+//! ends the handshake after seven.
+//!
+//! Every call into the engine runs under `catch_unwind`: a panic in it is a bug of ours or its, but
+//! may end only this peer ([`CloseReason::Internal`]). After a panic the engine is dropped, so the
+//! `AssertUnwindSafe` hides no state that is used again.
+
+mod records;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::digest;
+use bytes::{Bytes, BytesMut};
+use rtc_dtls::cipher_suite::CipherSuiteId;
+use rtc_dtls::config::{ClientAuthType, ConfigBuilder, ExtendedMasterSecretType, HandshakeConfig};
+use rtc_dtls::crypto::Certificate;
+use rtc_dtls::endpoint::{Endpoint, EndpointEvent};
+use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile as EngineProfile;
+use rtc_shared::TransportProtocol;
+use signaling::media::CloseReason;
+
+use self::records::{Filter, sift};
+use crate::sfu::drop_reason::DropReason;
+use crate::sfu::egress::{Egress, Path};
+use crate::sfu::transport::srtp::{Master, Profile};
+use crate::sfu::transport::{DtlsRole, Fingerprint, SrtpProfiles};
+
+/// First retransmission, then doubling. Trade: most paths answer within 150 ms, and a lost flight
+/// is the most visible delay of a join; slower paths see one spare flight.
+const FIRST_RETRANSMIT: Duration = Duration::from_millis(150);
+/// With seven doublings the engine's own limit lies beyond the handshake deadline.
+const LAST_RETRANSMIT: Duration = Duration::from_secs(4);
+/// Handshake bytes from one peer. A certificate chain of 4 KB sent five times fits.
+const MAX_HANDSHAKE: usize = 32 * 1024;
+/// Engines per handshake: one that died of a forged alert or record gets successors.
+const MAX_ENGINES: u8 = 4;
+/// Where the engine believes the peer is.
+const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5684);
+const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5685);
+
+/// The certificate and the handshake configurations of all transports of a process.
+pub(super) struct DtlsShared {
+    fingerprint: Fingerprint,
+    client_gcm: Arc<HandshakeConfig>,
+    client_gcm_or_cm: Arc<HandshakeConfig>,
+    server_gcm: Arc<HandshakeConfig>,
+    server_cm: Arc<HandshakeConfig>,
+}
+
+impl DtlsShared {
+    /// Generate an ECDSA P-256 certificate and build the configurations around it.
+    ///
+    /// # Errors
+    /// If the crypto provider fails, which it does on no supported platform.
+    pub(super) fn generate() -> anyhow::Result<Self> {
+        let provider = rtc_crypto::default_provider()?;
+        let certificate =
+            Certificate::generate_self_signed(vec!["greenroom".to_owned()], provider.crypto())?;
+        let der = certificate.certificate.first().map_or(&[][..], |der| der.as_ref());
+        let gcm = EngineProfile::Srtp_Aead_Aes_128_Gcm;
+        let cm = EngineProfile::Srtp_Aes128_Cm_Hmac_Sha1_80;
+        let build = |client: bool, profiles: &[EngineProfile]| {
+            let config = ConfigBuilder::default()
+                .with_crypto_provider(provider.clone())
+                .with_certificates(vec![certificate.clone()])
+                .with_cipher_suites(vec![
+                    CipherSuiteId::Tls_Ecdhe_Ecdsa_With_Aes_128_Gcm_Sha256,
+                    CipherSuiteId::Tls_Ecdhe_Rsa_With_Aes_128_Gcm_Sha256,
+                ])
+                .with_srtp_protection_profiles(profiles.to_vec())
+                .with_client_auth(ClientAuthType::RequireAnyClientCert)
+                .with_extended_master_secret(ExtendedMasterSecretType::Require)
+                // The SDP fingerprint authenticates the peer, not a certificate authority.
+                .with_insecure_skip_verify(true)
+                .with_server_name("greenroom".to_owned())
+                // The shortest deadline we use; when to retransmit is decided in `Dtls`.
+                .with_flight_interval(FIRST_RETRANSMIT)
+                .build(client, None)?;
+            anyhow::Ok(Arc::new(config))
+        };
+        Ok(Self {
+            fingerprint: fingerprint(der),
+            client_gcm: build(true, &[gcm])?,
+            client_gcm_or_cm: build(true, &[gcm, cm])?,
+            server_gcm: build(false, &[gcm])?,
+            server_cm: build(false, &[cm])?,
+        })
+    }
+
+    /// SHA-256 of our certificate, for the SDP.
+    #[must_use]
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+}
+
+impl std::fmt::Debug for DtlsShared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DtlsShared").finish_non_exhaustive()
+    }
+}
+
+fn fingerprint(der: &[u8]) -> Fingerprint {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest::digest(&digest::SHA256, der).as_ref());
+    Fingerprint(out)
+}
+
+/// The keys of a finished handshake.
+pub(super) struct Keys {
+    pub(super) profile: Profile,
+    /// What we seal with.
+    pub(super) local: Master,
+    /// What we open with.
+    pub(super) remote: Master,
+}
+
+/// What an engine call led to.
+pub(super) enum DtlsEvent {
+    /// The handshake is complete and the certificate is the right one.
+    Connected(Box<Keys>),
+    /// A decrypted application record: one SCTP packet.
+    Data(Bytes),
+    /// The end.
+    Closed(CloseReason),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// No engine yet, or a dead one to be replaced at `retransmit_at` (client) or by the next
+    /// ClientHello (server).
+    Idle,
+    Handshaking,
+    Complete,
+    Closed,
+}
+
+/// One peer's DTLS association.
+pub(super) struct Dtls {
+    shared: Arc<DtlsShared>,
+    role: DtlsRole,
+    expected: Fingerprint,
+    profiles: SrtpProfiles,
+    engine: Option<Box<Endpoint>>,
+    state: State,
+    engines: u8,
+    handshake_bytes: usize,
+    newest_message: Option<u16>,
+    answered: u16,
+    /// The datagrams of our last flight while the handshake runs: what is sent again when the
+    /// engine's timer was stopped by a half-received flight.
+    flight: Vec<BytesMut>,
+    retransmit_at: Option<Instant>,
+    backoff: Duration,
+}
+
+impl Dtls {
+    pub(super) fn new(
+        shared: Arc<DtlsShared>,
+        role: DtlsRole,
+        expected: Fingerprint,
+        profiles: SrtpProfiles,
+    ) -> Self {
+        Self {
+            shared,
+            role,
+            expected,
+            profiles,
+            engine: None,
+            state: State::Idle,
+            engines: 0,
+            handshake_bytes: 0,
+            newest_message: None,
+            answered: 0,
+            flight: Vec::new(),
+            retransmit_at: None,
+            backoff: FIRST_RETRANSMIT,
+        }
+    }
+
+    /// Send the ClientHello if that is our part and it has not been sent.
+    pub(super) fn start(&mut self, now: Instant, out: &mut Wire<'_, '_>) {
+        if self.state == State::Idle && self.engines == 0 && self.role == DtlsRole::Client {
+            self.connect(now, out);
+        }
+    }
+
+    fn connect(&mut self, now: Instant, out: &mut Wire<'_, '_>) {
+        let config = match self.profiles {
+            SrtpProfiles::GcmOnly => &self.shared.client_gcm,
+            SrtpProfiles::GcmOrCm => &self.shared.client_gcm_or_cm,
+        };
+        let mut engine = Box::new(Endpoint::new(LOCAL, TransportProtocol::UDP, None));
+        let config = config.clone();
+        match guard(|| engine.connect(now, PEER, config, None)) {
+            Some(Ok(())) => self.install(engine),
+            _ => return self.close_as(CloseReason::Internal, out),
+        }
+        self.transmit(now, out);
+    }
+
+    fn install(&mut self, engine: Box<Endpoint>) {
+        self.engine = Some(engine);
+        self.engines += 1;
+        self.state = State::Handshaking;
+        self.newest_message = None;
+        self.answered = 0;
+        self.backoff = FIRST_RETRANSMIT;
+    }
+
+    /// Feed a datagram from a validated path.
+    pub(super) fn handle(
+        &mut self,
+        now: Instant,
+        datagram: &[u8],
+        out: &mut Wire<'_, '_>,
+    ) -> Result<(), DropReason> {
+        if self.state == State::Closed {
+            return Err(DropReason::DtlsClosed);
+        }
+        let sifted = sift(
+            datagram,
+            Filter {
+                client: self.role == DtlsRole::Client,
+                complete: self.state == State::Complete,
+                answered: self.answered,
+            },
+        );
+        if sifted.repeated && sifted.records.is_empty() {
+            self.repeat_hello_verify(out);
+            return Ok(());
+        }
+        if sifted.records.is_empty() {
+            return Err(DropReason::DtlsMalformed);
+        }
+        let kept = sifted.handshake_bytes + sifted.hoarded_bytes;
+        self.handshake_bytes += kept;
+        if self.handshake_bytes > MAX_HANDSHAKE && kept > 0 {
+            if self.state != State::Complete && sifted.handshake_bytes > 0 {
+                self.close_as(CloseReason::HandshakeFailed, out);
+            }
+            return Err(DropReason::DtlsHandshakeTooLarge);
+        }
+        if self.state == State::Idle {
+            self.accept(sifted.hello_profiles.as_deref())?;
+        }
+        self.newest_message = self.newest_message.max(sifted.newest_message);
+        self.read(now, sifted.records, out)
+    }
+
+    /// Make the server's engine for a ClientHello, with the SRTP profile the client can do.
+    fn accept(&mut self, hello: Option<&[u16]>) -> Result<(), DropReason> {
+        const GCM: u16 = EngineProfile::Srtp_Aead_Aes_128_Gcm as u16;
+        const CM: u16 = EngineProfile::Srtp_Aes128_Cm_Hmac_Sha1_80 as u16;
+        let offered = hello.filter(|_| self.role == DtlsRole::Server);
+        let offered = offered.ok_or(DropReason::DtlsMalformed)?;
+        let cm = self.profiles == SrtpProfiles::GcmOrCm
+            && offered.contains(&CM)
+            && !offered.contains(&GCM);
+        let config = if cm { &self.shared.server_cm } else { &self.shared.server_gcm };
+        let engine = Endpoint::new(LOCAL, TransportProtocol::UDP, Some(config.clone()));
+        self.install(Box::new(engine));
+        Ok(())
+    }
+
+    fn read(
+        &mut self,
+        now: Instant,
+        records: BytesMut,
+        out: &mut Wire<'_, '_>,
+    ) -> Result<(), DropReason> {
+        let Some(engine) = self.engine.as_mut() else { return Err(DropReason::DtlsClosed) };
+        let Some(result) = guard(|| engine.read(now, PEER, None, records)) else {
+            self.close_as(CloseReason::Internal, out);
+            return Err(DropReason::DtlsMalformed);
+        };
+        self.transmit(now, out);
+        match result {
+            Ok(events) => {
+                events.into_iter().for_each(|event| self.event(event, out));
+                Ok(())
+            }
+            Err(_) => {
+                self.failed(now, out);
+                Err(DropReason::DtlsMalformed)
+            }
+        }
+    }
+
+    fn event(&mut self, event: EndpointEvent, out: &mut Wire<'_, '_>) {
+        match event {
+            EndpointEvent::HandshakeComplete => self.complete(out),
+            EndpointEvent::ApplicationData(data) if self.state == State::Complete => {
+                out.events.push(DtlsEvent::Data(data.freeze()));
+            }
+            EndpointEvent::PeerClosed => self.close_as(CloseReason::PeerClosed, out),
+            _ => {}
+        }
+    }
+
+    fn complete(&mut self, out: &mut Wire<'_, '_>) {
+        match self.export() {
+            Ok(keys) => {
+                self.state = State::Complete;
+                self.flight = Vec::new();
+                self.retransmit_at = None;
+                out.events.push(DtlsEvent::Connected(Box::new(keys)));
+            }
+            Err(reason) => self.close_as(reason, out),
+        }
+    }
+
+    /// The SRTP keys, after the certificate was found to be the one of the SDP.
+    fn export(&self) -> Result<Keys, CloseReason> {
+        let state = self.engine.as_ref().and_then(|engine| engine.get_connection_state(PEER));
+        let state = state.ok_or(CloseReason::Internal)?;
+        let certificate = state.peer_certificates.first();
+        if certificate.map(|der| fingerprint(der)) != Some(self.expected) {
+            return Err(CloseReason::FingerprintMismatch);
+        }
+        let profile = match state.srtp_protection_profile() {
+            EngineProfile::Srtp_Aead_Aes_128_Gcm => Profile::Gcm,
+            EngineProfile::Srtp_Aes128_Cm_Hmac_Sha1_80
+                if self.profiles == SrtpProfiles::GcmOrCm =>
+            {
+                Profile::Cm
+            }
+            _ => return Err(CloseReason::HandshakeFailed),
+        };
+        let keying = state.export_keying_material("EXTRACTOR-dtls_srtp", &[], profile.keying_len());
+        let keying = keying.map_err(|_| CloseReason::Internal)?;
+        let (client, server) =
+            Master::split(profile, keying.as_ref()).ok_or(CloseReason::Internal)?;
+        let (local, remote) = match self.role {
+            DtlsRole::Client => (client, server),
+            DtlsRole::Server => (server, client),
+        };
+        Ok(Keys { profile, local, remote })
+    }
+
+    /// The engine gave up on a record. An established association lives on; a handshake starts
+    /// again, because one forged plain-text record must not be able to end it.
+    fn failed(&mut self, now: Instant, out: &mut Wire<'_, '_>) {
+        if self.state != State::Handshaking {
+            return;
+        }
+        if self.engines >= MAX_ENGINES {
+            return self.close_as(CloseReason::HandshakeFailed, out);
+        }
+        self.engine = None;
+        self.flight.clear();
+        self.state = State::Idle;
+        self.answered = 0;
+        self.retransmit_at = (self.role == DtlsRole::Client)
+            .then(|| now + FIRST_RETRANSMIT * 2u32.pow(u32::from(self.engines)));
+    }
+
+    /// Encrypt an SCTP packet.
+    pub(super) fn write(&mut self, now: Instant, data: &[u8], out: &mut Wire<'_, '_>) {
+        if self.state != State::Complete {
+            return;
+        }
+        let Some(engine) = self.engine.as_mut() else { return };
+        match guard(|| engine.write(now, PEER, data)) {
+            Some(_) => self.transmit(now, out),
+            None => self.close_as(CloseReason::Internal, out),
+        }
+    }
+
+    /// Send close_notify and be closed, without an event.
+    pub(super) fn close(&mut self, now: Instant, out: &mut Wire<'_, '_>) {
+        if let Some(engine) = self.engine.as_mut()
+            && self.state != State::Closed
+        {
+            let _ = guard(|| engine.close(now));
+            self.transmit(now, out);
+        }
+        self.state = State::Closed;
+        self.engine = None;
+        self.retransmit_at = None;
+    }
+
+    fn close_as(&mut self, reason: CloseReason, out: &mut Wire<'_, '_>) {
+        if self.state != State::Closed {
+            out.events.push(DtlsEvent::Closed(reason));
+        }
+        self.state = State::Closed;
+        self.engine = None;
+        self.flight = Vec::new();
+        self.retransmit_at = None;
+    }
+
+    /// Retransmit what is due.
+    pub(super) fn handle_timeout(&mut self, now: Instant, out: &mut Wire<'_, '_>) {
+        if self.retransmit_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.retransmit_at = None;
+        if self.state == State::Idle {
+            return self.connect(now, out);
+        }
+        self.backoff = (self.backoff * 2).min(LAST_RETRANSMIT);
+        let Some(engine) = self.engine.as_mut() else { return };
+        if engine.poll_timeout(&PEER).is_some() {
+            // With fresh record numbers, as RFC 6347 4.2.4 wants.
+            match guard(|| engine.handle_timeout(PEER, now)) {
+                Some(Ok(())) => {}
+                Some(Err(_)) => return self.failed(now, out),
+                None => return self.close_as(CloseReason::Internal, out),
+            }
+            let backoff = self.backoff;
+            self.transmit(now, out);
+            self.backoff = backoff;
+        } else {
+            // A part of the peer's flight stopped the engine's timer: send ours again as it was.
+            self.flight.iter().for_each(|datagram| out.send(datagram));
+        }
+        self.retransmit_at = Some(now + self.backoff);
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.retransmit_at
+    }
+
+    /// Send what the engine has queued; during the handshake that is a new flight.
+    fn transmit(&mut self, now: Instant, out: &mut Wire<'_, '_>) {
+        let Some(engine) = self.engine.as_mut() else { return };
+        let mut sent = Vec::new();
+        while let Some(datagram) = engine.poll_transmit() {
+            out.send(&datagram.message);
+            sent.push(datagram.message);
+        }
+        if self.state != State::Handshaking || sent.is_empty() {
+            return;
+        }
+        self.flight = sent;
+        self.backoff = FIRST_RETRANSMIT;
+        if let Some(newest) = self.newest_message {
+            self.answered = self.answered.max(newest.saturating_add(1));
+        }
+        // A HelloVerifyRequest is not retransmitted on a timer but when the ClientHello is.
+        let verify = self.flight.first().is_some_and(|sent| records::is_hello_verify_request(sent));
+        self.retransmit_at = (!verify).then(|| now + FIRST_RETRANSMIT);
+    }
+
+    /// The client repeats its first ClientHello: our HelloVerifyRequest was lost.
+    fn repeat_hello_verify(&self, out: &mut Wire<'_, '_>) {
+        if let [verify] = &self.flight[..]
+            && records::is_hello_verify_request(verify)
+        {
+            out.send(verify);
+        }
+    }
+}
+
+/// Run an engine call; `None` if it panicked.
+fn guard<T>(call: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(call)).ok()
+}
+
+/// Where datagrams and events of an engine call go.
+pub(super) struct Wire<'a, 'b> {
+    pub(super) path: Option<Path>,
+    pub(super) egress: &'a mut Egress<'b>,
+    pub(super) events: Vec<DtlsEvent>,
+}
+
+impl Wire<'_, '_> {
+    fn send(&mut self, datagram: &[u8]) {
+        if let Some(path) = self.path {
+            self.egress.datagram(path, datagram);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
