@@ -1,8 +1,326 @@
 //! The sans-IO core of one shard: every media decision, and nothing that touches a clock, a
 //! socket, a thread, a lock or a future. Time and bytes are arguments, output goes to the lent
 //! [`egress::Egress`] and the `poll_*` queues.
+//!
+//! The way of a packet is this page: [`Sfu::handle_datagram`] names the kind, finds the session,
+//! lets its transport open the packet, lets the publication accept it, and
+//! fans the finished slab out to each subscription. Every stop that declines returns a
+//! [`DropReason`], counted once here.
 
+mod admission;
+pub mod bandwidth;
 pub mod command;
+mod control;
+pub mod counters;
+mod demux;
 pub mod drop_reason;
 pub mod egress;
+mod fanout;
+mod feedback;
+mod picture;
+mod publication;
+mod publisher;
+mod random;
+mod receiver;
+pub mod relay;
+mod session;
+pub mod slab;
+mod stage;
+mod subscription;
+mod timers;
 pub mod transport;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use signaling::media::{AddressedMediaEvent, MediaEvent, MediaKind, RoomKey, TransportId};
+
+use crate::rtp::packet::{PacketKind, RtpHeader};
+use crate::rtp::rtx;
+
+use bandwidth::policer::Verdict;
+use counters::Counters;
+use demux::Demux;
+use drop_reason::DropReason;
+use egress::{Egress, Path};
+use publication::Publication;
+use random::Random;
+use relay::RelayMessage;
+use session::{Role, Session};
+use slab::PublicationId;
+use stage::Stage;
+use timers::Timers;
+use transport::{Shared, StunRequest};
+
+/// Media events waiting for the shard to take them. Past it they are counted and dropped, which
+/// only a stopped control plane can cause.
+const MAX_EVENTS: usize = 16_384;
+
+/// Limits of the core; defaults are those of the configuration.
+#[derive(Debug, Clone)]
+pub struct SfuConfig {
+    /// Uplink limit of one publish transport, bit/s.
+    pub uplink_bps: u64,
+    /// Uplink limit of one publish transport, packets/s.
+    pub uplink_packets: u32,
+}
+
+impl Default for SfuConfig {
+    fn default() -> Self {
+        Self { uplink_bps: 8_000_000, uplink_packets: 2_500 }
+    }
+}
+
+/// One shard's media plane.
+pub struct Sfu {
+    config: SfuConfig,
+    shared: Arc<Shared>,
+    random: Random,
+    demux: Demux,
+    sessions: Vec<Option<Session>>,
+    free_sessions: Vec<u32>,
+    session_ids: HashMap<TransportId, u32>,
+    publications: Vec<Option<Publication>>,
+    free_publications: Vec<u32>,
+    publication_ids: HashMap<PublicationId, u32>,
+    stages: HashMap<RoomKey, Stage>,
+    timers: Timers,
+    /// Publications with a part of a frame waiting for the rest.
+    building: Vec<u32>,
+    events: VecDeque<AddressedMediaEvent>,
+    relays: VecDeque<(u8, RelayMessage)>,
+    counters: Counters,
+    shard: u8,
+    /// Reused buffer for RTCP.
+    scratch: Vec<u8>,
+}
+
+impl Sfu {
+    /// An empty core for shard number `shard`. `seed` comes from a CSPRNG, or from a test.
+    #[must_use]
+    pub fn new(config: SfuConfig, shard: u8, shared: Arc<Shared>, seed: u64) -> Self {
+        Self {
+            config,
+            shared,
+            random: Random::new(seed),
+            demux: Demux::default(),
+            sessions: Vec::new(),
+            free_sessions: Vec::new(),
+            session_ids: HashMap::new(),
+            publications: Vec::new(),
+            free_publications: Vec::new(),
+            publication_ids: HashMap::new(),
+            stages: HashMap::new(),
+            timers: Timers::default(),
+            building: Vec::new(),
+            events: VecDeque::new(),
+            relays: VecDeque::new(),
+            counters: Counters::default(),
+            shard,
+            scratch: Vec::with_capacity(2048),
+        }
+    }
+
+    /// Take one datagram that arrived on `path`. The bytes are decrypted in place.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        path: Path,
+        bytes: &mut [u8],
+        egress: &mut Egress<'_>,
+    ) {
+        self.counters.datagrams_in += 1;
+        if let Err(reason) = self.route(now, path, bytes, egress) {
+            self.counters.drop(reason);
+        }
+    }
+
+    fn route(
+        &mut self,
+        now: Instant,
+        path: Path,
+        bytes: &mut [u8],
+        egress: &mut Egress<'_>,
+    ) -> Result<(), DropReason> {
+        let kind = PacketKind::of(bytes).ok_or(DropReason::UnknownKind)?;
+        if kind == PacketKind::Stun {
+            return self.on_stun(now, path, bytes, egress);
+        }
+        let index = self.demux.session(&path).ok_or(DropReason::UnknownAddress)?;
+        match kind {
+            PacketKind::Rtp => self.on_rtp(now, index, bytes, egress),
+            PacketKind::Rtcp => self.on_rtcp(now, index, bytes, egress),
+            PacketKind::Dtls => self.on_dtls(now, path, index, bytes, egress),
+            PacketKind::Stun => Ok(()),
+        }
+    }
+
+    fn on_stun(
+        &mut self,
+        now: Instant,
+        path: Path,
+        bytes: &[u8],
+        egress: &mut Egress<'_>,
+    ) -> Result<(), DropReason> {
+        let request = StunRequest::parse(bytes)?;
+        let index =
+            self.demux.by_ufrag(request.local_ufrag()).ok_or(DropReason::StunUnknownUfrag)?;
+        let validated = self.demux.session(&path) == Some(index);
+        if !validated && !self.demux.may_check(now, path.remote.ip()) {
+            return Err(DropReason::StunRateLimited);
+        }
+        let session = session_mut(&mut self.sessions, index).ok_or(DropReason::UnknownTransport)?;
+        session.transport.handle_stun(now, path, &request, egress)?;
+        if !validated {
+            self.add_path(index, path);
+        }
+        self.note_alive(index);
+        self.after_transport(now, index, egress);
+        Ok(())
+    }
+
+    fn on_dtls(
+        &mut self,
+        now: Instant,
+        path: Path,
+        index: u32,
+        bytes: &[u8],
+        egress: &mut Egress<'_>,
+    ) -> Result<(), DropReason> {
+        let session = session_mut(&mut self.sessions, index).ok_or(DropReason::UnknownTransport)?;
+        let outcome = session.transport.handle_dtls(now, path, bytes, egress);
+        self.after_transport(now, index, egress);
+        outcome
+    }
+
+    fn on_rtp(
+        &mut self,
+        now: Instant,
+        index: u32,
+        bytes: &mut [u8],
+        egress: &mut Egress<'_>,
+    ) -> Result<(), DropReason> {
+        let session = session_mut(&mut self.sessions, index).ok_or(DropReason::UnknownTransport)?;
+        let packet = session.transport.open_rtp(now, bytes)?;
+        let Role::Publish(publisher) = &mut session.role else {
+            return Err(DropReason::NotPublisher);
+        };
+        match publisher.policer.admit(now, packet.len()) {
+            Verdict::Pass => {}
+            Verdict::Discard => return Err(DropReason::Policed),
+            Verdict::Abuse => {
+                self.close_session(now, index, signaling::media::CloseReason::Abuse, egress);
+                return Err(DropReason::Policed);
+            }
+        }
+        let header = RtpHeader::parse(packet).map_err(|_| DropReason::RtpMalformed)?;
+        publisher.note_arrival(now, &header, packet);
+        let stream = publisher.stream(&header, packet)?;
+        let id = PublicationId { transport: session.id, kind: stream.kind };
+        let at = *self.publication_ids.get(&id).ok_or(DropReason::UnknownSsrc)?;
+        let publication =
+            publication_mut(&mut self.publications, at).ok_or(DropReason::UnknownSsrc)?;
+        let header = if stream.rtx { repaired(publication, header, packet)? } else { header };
+        self.counters.packets_in += 1;
+        self.counters.bytes_in += packet.len() as u64;
+        let accepted = publication.accept(now, &header, header.payload(packet), stream.rtx);
+        self.note_alive(index);
+        self.note_building(now, at);
+        let accepted = accepted?;
+        self.counters.recovered += u64::from(stream.rtx);
+        if accepted.became_ready {
+            self.tell(index, MediaEvent::MediaReady(stream.kind));
+        }
+        for slab in accepted.slabs.into_iter().flatten() {
+            self.fan_out(now, at, &slab, egress);
+        }
+        Ok(())
+    }
+
+    /// End of a receive turn: send what waits when there are too few viewers to gain from waiting.
+    pub fn flush(&mut self, now: Instant, egress: &mut Egress<'_>) {
+        let mut waiting = std::mem::take(&mut self.building);
+        waiting.retain(|at| !self.flush_if_cheap(now, *at, egress));
+        waiting.append(&mut self.building);
+        self.building = waiting;
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// The next fact for the control plane.
+    pub fn poll_event(&mut self) -> Option<AddressedMediaEvent> {
+        self.events.pop_front()
+    }
+
+    /// The next message for another shard.
+    pub fn poll_relay(&mut self) -> Option<(u8, RelayMessage)> {
+        self.relays.pop_front()
+    }
+
+    /// What this core has counted.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Where the shell counts what happened to datagrams after they left the core.
+    pub fn counters_mut(&mut self) -> &mut Counters {
+        &mut self.counters
+    }
+
+    /// Live transports.
+    #[must_use]
+    pub fn transports(&self) -> usize {
+        self.session_ids.len()
+    }
+
+    fn tell(&mut self, index: u32, event: MediaEvent) {
+        let Some(session) = session_mut(&mut self.sessions, index) else { return };
+        if self.events.len() >= MAX_EVENTS {
+            self.counters.drop(DropReason::EventQueueFull);
+            return;
+        }
+        let (room, transport) = (session.room, session.id);
+        self.events.push_back(AddressedMediaEvent { room, transport, event });
+    }
+
+    /// An authenticated packet arrived.
+    fn note_alive(&mut self, index: u32) {
+        let Some(session) = session_mut(&mut self.sessions, index) else { return };
+        if std::mem::take(&mut session.lost) {
+            self.tell(index, MediaEvent::Back);
+        }
+    }
+}
+
+fn session_mut(sessions: &mut [Option<Session>], index: u32) -> Option<&mut Session> {
+    sessions.get_mut(index as usize)?.as_mut()
+}
+
+fn publication_mut(publications: &mut [Option<Publication>], at: u32) -> Option<&mut Publication> {
+    publications.get_mut(at as usize)?.as_mut()
+}
+
+/// The header of the packet that an RTX packet repeats.
+fn repaired(
+    publication: &Publication,
+    header: RtpHeader,
+    packet: &[u8],
+) -> Result<RtpHeader, DropReason> {
+    let intake = publication.intake.as_ref().ok_or(DropReason::RtxMalformed)?;
+    if header.payload(packet).is_empty() {
+        return Err(DropReason::PaddingOnly);
+    }
+    let receiver = intake.receiver.as_ref().ok_or(DropReason::RtxMalformed)?;
+    let payload_type =
+        intake.repaired(header.payload_type).ok_or(DropReason::UnknownPayloadType)?;
+    rtx::unwrap(header, packet, payload_type, receiver.ssrc).map_err(|_| DropReason::RtxMalformed)
+}
+
+/// Kinds a publish transport may carry, in the order of its publications.
+const KINDS: [MediaKind; 2] = [MediaKind::Audio, MediaKind::Video];

@@ -1,0 +1,80 @@
+//! Plain per-shard integers. The shard copies them to shared atomics a few times a second; the
+//! core itself never makes a metrics call.
+
+use super::drop_reason::DropReason;
+
+/// What one shard's core has done since it started.
+#[derive(Debug, Clone)]
+pub struct Counters {
+    /// Datagrams, packets and messages that went no further, by [`DropReason`].
+    pub drops: [u64; DropReason::ALL.len()],
+    /// Datagrams received.
+    pub datagrams_in: u64,
+    /// RTP packets accepted from publishers.
+    pub packets_in: u64,
+    /// Payload bytes accepted from publishers.
+    pub bytes_in: u64,
+    /// RTP packets sealed for viewers, retransmissions included.
+    pub packets_out: u64,
+    /// Sealed RTP bytes for viewers.
+    pub bytes_out: u64,
+    /// Media messages handed over (one or more packets each).
+    pub messages_out: u64,
+    /// Retransmissions to viewers.
+    pub retransmissions: u64,
+    /// Bytes of RTP padding added to equalise segments.
+    pub padding_bytes: u64,
+    /// Key-frame requests by viewers, joins included.
+    pub key_frames_wanted: u64,
+    /// Key-frame requests sent to publishers.
+    pub key_frames_asked: u64,
+    /// NACKed sequence numbers sent to publishers.
+    pub nacks_sent: u64,
+    /// Packets recovered by retransmission from a publisher.
+    pub recovered: u64,
+    /// Slabs sent to other shards.
+    pub relayed_out: u64,
+    /// Slabs received from other shards.
+    pub relayed_in: u64,
+    /// Handshakes completed.
+    pub handshakes: u64,
+    /// Transports that ended, any reason.
+    pub closed: u64,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            drops: [0; DropReason::ALL.len()],
+            datagrams_in: 0,
+            packets_in: 0,
+            bytes_in: 0,
+            packets_out: 0,
+            bytes_out: 0,
+            messages_out: 0,
+            retransmissions: 0,
+            padding_bytes: 0,
+            key_frames_wanted: 0,
+            key_frames_asked: 0,
+            nacks_sent: 0,
+            recovered: 0,
+            relayed_out: 0,
+            relayed_in: 0,
+            handshakes: 0,
+            closed: 0,
+        }
+    }
+}
+
+impl Counters {
+    /// Count one drop.
+    pub fn drop(&mut self, reason: DropReason) {
+        self.drops[reason as usize] += 1;
+    }
+
+    /// How often `reason` was counted.
+    #[must_use]
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.drops[reason as usize]
+    }
+}

@@ -1,0 +1,195 @@
+//! From a finished slab to every viewer: stops 7 and 8 of a packet's way.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::rtp::rtcp::{FullIntraRequest, build};
+
+use super::counters::Counters;
+use super::drop_reason::DropReason;
+use super::egress::Egress;
+use super::publication::{Ask, Publication};
+use super::relay::{ClockPair, RelayMessage};
+use super::session::Session;
+use super::slab::{PublicationId, Slab};
+use super::subscription::Subscription;
+use super::{Sfu, publication_mut, session_mut};
+
+/// Viewers below which a part of a frame is sent at the end of the receive turn instead of waiting
+/// for the rest. Trade: with few viewers the delay saved is worth more than the longer GSO run.
+const FEW_VIEWERS: usize = 16;
+
+/// How long another shard's `Want` lasts; it is renewed every second.
+pub(super) const WANT_LASTS: Duration = Duration::from_secs(3);
+
+/// CNAME of everything we send: audio and video of one slot are told apart by their msid.
+pub(super) const CNAME: &str = "greenroom";
+
+impl Sfu {
+    /// Send a slab to this shard's viewers and to the shards that want it.
+    pub(super) fn fan_out(
+        &mut self,
+        now: Instant,
+        at: u32,
+        slab: &Arc<Slab>,
+        egress: &mut Egress<'_>,
+    ) {
+        let Some(publication) = publication_mut(&mut self.publications, at) else { return };
+        for (shard, until) in &publication.wanted_by {
+            if *until > now {
+                self.relays.push_back((*shard, RelayMessage::Slab(Arc::clone(slab))));
+                self.counters.relayed_out += 1;
+            }
+        }
+        let (id, clock) = (publication.id, publication.clock);
+        let mut waiting = false;
+        for subscription in &mut publication.subscriptions {
+            let Some(session) = session_mut(&mut self.sessions, subscription.session) else {
+                continue;
+            };
+            match deliver(now, subscription, session, slab, egress, &mut self.counters) {
+                Ok(()) if subscription.take_report_due() => {
+                    report(now, id, clock, subscription, session, &mut self.scratch, egress);
+                }
+                Ok(()) => {}
+                Err(reason) => {
+                    waiting |= reason == DropReason::AwaitKeyFrame;
+                    self.counters.drop(reason);
+                }
+            }
+        }
+        if waiting {
+            self.want_key_frame(now, at, egress);
+        }
+    }
+
+    /// Remember a part of a frame that waits for the rest, and wake for whatever is due.
+    pub(super) fn note_building(&mut self, now: Instant, at: u32) {
+        let waits = publication_mut(&mut self.publications, at)
+            .and_then(|publication| publication.intake.as_ref())
+            .is_some_and(|intake| intake.flush_at().is_some());
+        if waits && !self.building.contains(&at) {
+            self.building.push(at);
+        }
+        self.schedule_publication(now, at);
+    }
+
+    /// Send a part of a frame that waits, if few viewers or its deadline say so.
+    pub(super) fn flush_if_cheap(
+        &mut self,
+        now: Instant,
+        at: u32,
+        egress: &mut Egress<'_>,
+    ) -> bool {
+        let Some(publication) = publication_mut(&mut self.publications, at) else { return true };
+        let viewers = publication.subscriptions.len();
+        let Some(intake) = &mut publication.intake else { return true };
+        let Some(due) = intake.flush_at() else { return true };
+        if viewers >= FEW_VIEWERS && due > now {
+            return false;
+        }
+        if let Some(slab) = intake.take_building(&mut publication.ring, now) {
+            self.fan_out(now, at, &slab, egress);
+        }
+        true
+    }
+
+    /// A viewer needs a key frame of this publication.
+    pub(super) fn want_key_frame(&mut self, now: Instant, at: u32, egress: &mut Egress<'_>) {
+        self.counters.key_frames_wanted += 1;
+        let Some(publication) = publication_mut(&mut self.publications, at) else { return };
+        match publication.key_frame.ask(now) {
+            Ask::Now => self.ask_key_frame(at, egress),
+            Ask::Later(_) => self.schedule_publication(now, at),
+            Ask::Merged => self.counters.drop(DropReason::KeyFrameThrottled),
+        }
+    }
+
+    /// Send a key-frame request towards the publisher.
+    pub(super) fn ask_key_frame(&mut self, at: u32, egress: &mut Egress<'_>) {
+        let Some(publication) = publication_mut(&mut self.publications, at) else { return };
+        let id = publication.id;
+        let Some(intake) = &publication.intake else {
+            self.relays.push_back((id.transport.shard(), RelayMessage::KeyFrame(id)));
+            return;
+        };
+        let ssrc = intake.receiver.as_ref().map(|r| r.ssrc).or(intake.track.ssrc);
+        let feedback = intake.track.feedback;
+        let (Some(ssrc), Some(index)) = (ssrc, self.session_ids.get(&id.transport)) else { return };
+        let Some(session) = session_mut(&mut self.sessions, *index) else { return };
+        self.scratch.clear();
+        build::receiver_report(&mut self.scratch, super::feedback::OUR_SSRC, &[]);
+        if feedback.fir && !feedback.pli {
+            let sequence = self.counters.key_frames_asked as u8;
+            build::full_intra(
+                &mut self.scratch,
+                super::feedback::OUR_SSRC,
+                &[FullIntraRequest { ssrc, sequence }],
+            );
+        } else {
+            build::picture_loss(&mut self.scratch, super::feedback::OUR_SSRC, ssrc);
+        }
+        session.transport.send_rtcp(&self.scratch, egress);
+        self.counters.key_frames_asked += 1;
+    }
+
+    /// Tell every viewer of a publication, here and on other shards, the publisher's clock.
+    pub(super) fn spread_clock(
+        &mut self,
+        now: Instant,
+        at: u32,
+        clock: ClockPair,
+        egress: &mut Egress<'_>,
+    ) {
+        let Some(publication) = publication_mut(&mut self.publications, at) else { return };
+        publication.clock = Some((clock, now));
+        let Publication { id, wanted_by, subscriptions, .. } = publication;
+        for (shard, until) in wanted_by.iter() {
+            if *until > now {
+                self.relays.push_back((*shard, RelayMessage::Clock(*id, clock)));
+            }
+        }
+        for subscription in subscriptions {
+            if let Some(session) = session_mut(&mut self.sessions, subscription.session) {
+                let clock = Some((clock, now));
+                report(now, *id, clock, subscription, session, &mut self.scratch, egress);
+            }
+        }
+    }
+}
+
+fn deliver(
+    now: Instant,
+    subscription: &mut Subscription,
+    session: &Session,
+    slab: &Slab,
+    egress: &mut Egress<'_>,
+    counters: &mut Counters,
+) -> Result<(), DropReason> {
+    let transport = &session.transport;
+    if !transport.may_send(now) {
+        return Err(DropReason::NoConsent);
+    }
+    let sender = transport.srtp_sender().ok_or(DropReason::NoKeys)?;
+    let path = transport.path().ok_or(DropReason::NoConsent)?;
+    subscription.forward(now, slab, sender, path, egress, counters)
+}
+
+/// Send a sender report for one slot.
+fn report(
+    now: Instant,
+    id: PublicationId,
+    clock: Option<(ClockPair, Instant)>,
+    subscription: &mut Subscription,
+    session: &mut Session,
+    scratch: &mut Vec<u8>,
+    egress: &mut Egress<'_>,
+) {
+    let Some((clock, told)) = clock else { return };
+    let age = now.saturating_duration_since(told);
+    let Some(info) = subscription.sender_report(now, id, clock, age) else { return };
+    scratch.clear();
+    build::sender_report(scratch, &info, &[]);
+    build::cname(scratch, info.ssrc, CNAME);
+    session.transport.send_rtcp(scratch, egress);
+}

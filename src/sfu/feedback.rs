@@ -1,0 +1,256 @@
+//! RTCP in both directions: reports and feedback to publishers, repairs and requests of viewers.
+
+use std::time::Instant;
+
+use signaling::media::{MediaKind, TransportId};
+
+use crate::rtp::rtcp::{Packet, build, packets};
+
+use super::bandwidth::arrivals;
+use super::drop_reason::DropReason;
+use super::egress::Egress;
+use super::publisher::REPORT_INTERVAL;
+use super::relay::ClockPair;
+use super::session::{Place, Role};
+use super::slab::PublicationId;
+use super::{KINDS, Sfu, publication_mut, session_mut};
+
+/// The SSRC of our RTCP; we have no stream of our own (RFC 8083 and libwebrtc use 1 as well).
+pub(super) const OUR_SSRC: u32 = 1;
+
+/// Bitrate told to publishers that understand REMB only.
+const REMB_BPS: u64 = 4_000_000;
+
+impl Sfu {
+    pub(super) fn on_rtcp(
+        &mut self,
+        now: Instant,
+        index: u32,
+        bytes: &mut [u8],
+        egress: &mut Egress<'_>,
+    ) -> Result<(), DropReason> {
+        let session = session_mut(&mut self.sessions, index).ok_or(DropReason::UnknownTransport)?;
+        let compound = session.transport.open_rtcp(now, bytes)?;
+        let publishes = matches!(session.role, Role::Publish(_));
+        let id = session.id;
+        self.note_alive(index);
+        for packet in packets(compound) {
+            let packet = packet.map_err(|_| DropReason::RtcpMalformed)?;
+            if publishes {
+                self.on_publisher_report(now, id, &packet, egress);
+            } else {
+                self.on_viewer_feedback(now, index, &packet, egress);
+            }
+        }
+        Ok(())
+    }
+
+    fn on_publisher_report(
+        &mut self,
+        now: Instant,
+        id: TransportId,
+        packet: &Packet<'_>,
+        egress: &mut Egress<'_>,
+    ) {
+        let Packet::SenderReport(report) = packet else { return };
+        for kind in KINDS {
+            let Some(at) =
+                self.publication_ids.get(&PublicationId { transport: id, kind }).copied()
+            else {
+                continue;
+            };
+            let receiver = publication_mut(&mut self.publications, at)
+                .and_then(|p| p.intake.as_mut())
+                .and_then(|intake| intake.receiver.as_mut())
+                .filter(|receiver| receiver.ssrc == report.info.ssrc);
+            if let Some(receiver) = receiver {
+                receiver.note_sender_report(now, report.info.ntp);
+                let clock = ClockPair { ntp: report.info.ntp, rtp: report.info.rtp_timestamp };
+                self.spread_clock(now, at, clock, egress);
+            }
+        }
+    }
+
+    fn on_viewer_feedback(
+        &mut self,
+        now: Instant,
+        index: u32,
+        packet: &Packet<'_>,
+        egress: &mut Egress<'_>,
+    ) {
+        match packet {
+            Packet::ReceiverReport { reports, .. } => {
+                for block in *reports {
+                    if let Some((publication, position)) = self.attached(index, block.ssrc)
+                        && let Some(publication) =
+                            publication_mut(&mut self.publications, publication)
+                        && let Some(subscription) = publication.subscriptions.get_mut(position)
+                    {
+                        let (last_sr, delay) = (block.last_sr, block.delay_since_last_sr);
+                        subscription.note_receiver_report(now, last_sr, delay);
+                    }
+                }
+            }
+            Packet::Nack(nack) => self.on_nack(now, index, nack.media_ssrc, nack.lost(), egress),
+            Packet::PictureLoss { media_ssrc, .. } => {
+                self.on_key_frame_request(now, index, *media_ssrc, egress)
+            }
+            Packet::FullIntra(fir) => {
+                for entry in fir.requests() {
+                    self.on_key_frame_request(now, index, entry.ssrc, egress);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_key_frame_request(
+        &mut self,
+        now: Instant,
+        index: u32,
+        ssrc: u32,
+        egress: &mut Egress<'_>,
+    ) {
+        if let Some((publication, _)) = self.attached(index, ssrc) {
+            self.want_key_frame(now, publication, egress);
+        }
+    }
+
+    fn on_nack(
+        &mut self,
+        now: Instant,
+        index: u32,
+        ssrc: u32,
+        sequences: impl Iterator<Item = u16>,
+        egress: &mut Egress<'_>,
+    ) {
+        let Some((publication, position)) = self.attached(index, ssrc) else { return };
+        let Some(session) = session_mut(&mut self.sessions, index) else { return };
+        let Some(publication) = publication_mut(&mut self.publications, publication) else {
+            return;
+        };
+        let (Some(sender), Some(path)) =
+            (session.transport.srtp_sender(), session.transport.path())
+        else {
+            return;
+        };
+        let ring = &publication.ring;
+        let Some(subscription) = publication.subscriptions.get_mut(position) else { return };
+        for sequence in sequences {
+            let counters = &mut self.counters;
+            if let Err(reason) =
+                subscription.retransmit(now, sequence, ring, sender, path, egress, counters)
+            {
+                self.counters.drop(reason);
+            }
+        }
+    }
+
+    /// Where a viewer's slot with this SSRC is attached.
+    fn attached(&mut self, index: u32, ssrc: u32) -> Option<(u32, usize)> {
+        let session = session_mut(&mut self.sessions, index)?;
+        let Role::Watch(watcher) = &session.role else { return None };
+        let slot = watcher.slots.iter().find(|slot| slot.track.ssrc == ssrc)?;
+        match slot.place {
+            Place::Attached { publication, position } => Some((publication, position as usize)),
+            Place::Parked(_) => None,
+        }
+    }
+
+    /// Reports and transport-wide feedback that a publisher is owed now.
+    pub(super) fn send_feedback(&mut self, now: Instant, index: u32, egress: &mut Egress<'_>) {
+        let Some(session) = session_mut(&mut self.sessions, index) else { return };
+        let id = session.id;
+        let Role::Publish(publisher) = &mut session.role else { return };
+        let scratch = &mut self.scratch;
+        if publisher.feedback_at <= now {
+            publisher.feedback_at = now + arrivals::INTERVAL;
+            let media_ssrc = media_ssrc(&self.publications, &self.publication_ids, id);
+            scratch.clear();
+            if let Some(arrivals) = &mut publisher.arrivals
+                && arrivals.write_feedback(OUR_SSRC, media_ssrc, scratch)
+            {
+                session.transport.send_rtcp(scratch, egress);
+            }
+        }
+        let Role::Publish(publisher) = &mut session.role else { return };
+        if publisher.report_at > now {
+            return;
+        }
+        publisher.report_at = now + REPORT_INTERVAL;
+        let remb = publisher.arrivals.is_none();
+        self.send_receiver_report(now, index, id, remb, egress);
+    }
+
+    fn send_receiver_report(
+        &mut self,
+        now: Instant,
+        index: u32,
+        id: TransportId,
+        remb: bool,
+        egress: &mut Egress<'_>,
+    ) {
+        let mut blocks = Vec::with_capacity(KINDS.len());
+        for kind in KINDS {
+            let receiver = self
+                .publication_ids
+                .get(&PublicationId { transport: id, kind })
+                .and_then(|at| publication_mut(&mut self.publications, *at))
+                .and_then(|p| p.intake.as_mut())
+                .and_then(|intake| intake.receiver.as_mut());
+            if let Some(block) = receiver.and_then(|receiver| receiver.report(now)) {
+                blocks.push(block);
+            }
+        }
+        if blocks.is_empty() {
+            return;
+        }
+        self.scratch.clear();
+        build::receiver_report(&mut self.scratch, OUR_SSRC, &blocks);
+        if remb {
+            let ssrcs: Vec<u32> = blocks.iter().map(|block| block.ssrc).collect();
+            build::remb(&mut self.scratch, OUR_SSRC, REMB_BPS, &ssrcs);
+        }
+        if let Some(session) = session_mut(&mut self.sessions, index) {
+            session.transport.send_rtcp(&self.scratch, egress);
+        }
+    }
+
+    /// Ask a publisher again for what is missing; give up with a key-frame request.
+    pub(super) fn send_nacks(&mut self, now: Instant, at: u32, egress: &mut Egress<'_>) {
+        let Some(publication) = publication_mut(&mut self.publications, at) else { return };
+        let id = publication.id;
+        let Some(receiver) = publication.intake.as_mut().and_then(|i| i.receiver.as_mut()) else {
+            return;
+        };
+        let mut missing = Vec::new();
+        let gave_up = receiver.due_nacks(now, &mut missing);
+        let ssrc = receiver.ssrc;
+        if !missing.is_empty()
+            && let Some(index) = self.session_ids.get(&id.transport)
+            && let Some(session) = session_mut(&mut self.sessions, *index)
+        {
+            self.counters.nacks_sent += missing.len() as u64;
+            self.scratch.clear();
+            build::receiver_report(&mut self.scratch, OUR_SSRC, &[]);
+            build::nack(&mut self.scratch, OUR_SSRC, ssrc, missing.iter().copied());
+            session.transport.send_rtcp(&self.scratch, egress);
+        }
+        if gave_up && id.kind == MediaKind::Video {
+            self.want_key_frame(now, at, egress);
+        }
+    }
+}
+
+fn media_ssrc(
+    publications: &[Option<super::Publication>],
+    ids: &std::collections::HashMap<PublicationId, u32>,
+    transport: TransportId,
+) -> u32 {
+    [MediaKind::Video, MediaKind::Audio]
+        .into_iter()
+        .filter_map(|kind| ids.get(&PublicationId { transport, kind }))
+        .filter_map(|at| publications.get(*at as usize)?.as_ref()?.intake.as_ref())
+        .find_map(|intake| intake.receiver.as_ref().map(|r| r.ssrc))
+        .unwrap_or(0)
+}

@@ -1,0 +1,348 @@
+//! One track sent in, on the shard that owns its transport: from an opened packet to a slab.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use signaling::media::{MediaKind, TransportId};
+
+use crate::rtp::codec::{self, FrameFacts};
+use crate::rtp::packet::RtpHeader;
+use crate::rtp::track::{Codec, TrackIn};
+
+use super::drop_reason::DropReason;
+use super::picture::PicturePatch;
+use super::receiver::{Arrival, Receiver};
+use super::relay::ClockPair;
+use super::slab::{PublicationId, Slab, SlabRing};
+use super::subscription::Subscription;
+
+/// Time between key-frame requests to one publisher. Trade: at most 2 a second whatever a
+/// thousand viewers do, and a joiner waits half a second at worst.
+pub const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Longest a part of a frame waits for the rest. Trade: a publisher's pacer spreads big frames
+/// over several milliseconds; waiting longer for a longer GSO run would add to every viewer's delay.
+pub const FLUSH_AFTER: Duration = Duration::from_millis(2);
+
+/// Largest RTP payload accepted. Trade: an Ethernet frame holds no more, and a larger one could not
+/// be forwarded without fragments.
+pub const MAX_PAYLOAD: usize = 1500;
+
+/// A publication as one shard sees it: the ring, the viewers' slots and, on the publisher's own
+/// shard, the receive side.
+#[derive(Debug)]
+pub struct Publication {
+    /// Which.
+    pub id: PublicationId,
+    /// Packets of the last two seconds.
+    pub ring: SlabRing,
+    /// `false` = muted: nothing is accepted, nothing is sent.
+    pub gate_open: bool,
+    /// The publisher's clock, for sender reports, and when it was told.
+    pub clock: Option<(ClockPair, Instant)>,
+    /// Receive side; only where the publisher's transport lives.
+    pub intake: Option<Intake>,
+    /// Other shards that have viewers of it, and until when they said so.
+    pub wanted_by: Vec<(u8, Instant)>,
+    /// Key-frame requests on their way up.
+    pub key_frame: KeyFrameAsk,
+    /// The slots it fills on this shard.
+    pub subscriptions: Vec<Subscription>,
+    /// The deadline in the heap that counts.
+    pub wake: Option<Instant>,
+    /// When to tell the publisher's shard again that this one has viewers.
+    pub want_at: Option<Instant>,
+}
+
+impl Publication {
+    /// A publication known by name only.
+    #[must_use]
+    pub fn new(id: PublicationId) -> Self {
+        Self {
+            id,
+            ring: SlabRing::default(),
+            gate_open: true,
+            clock: None,
+            intake: None,
+            wanted_by: Vec::new(),
+            key_frame: KeyFrameAsk::default(),
+            subscriptions: Vec::new(),
+            wake: None,
+            want_at: None,
+        }
+    }
+
+    /// The earliest moment something must happen here without a packet.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Instant> {
+        let intake = self.intake.as_ref();
+        let flush = intake.and_then(Intake::flush_at);
+        let nack = intake.and_then(|i| i.receiver.as_ref()).and_then(Receiver::next_nack);
+        [flush, nack, self.key_frame.next(), self.want_at].into_iter().flatten().min()
+    }
+
+    /// Open or close the gate. Closing forgets every packet from before it, here and now.
+    pub fn set_gate(&mut self, open: bool) {
+        if self.gate_open == open {
+            return;
+        }
+        self.gate_open = open;
+        self.ring.clear();
+        if let Some(intake) = &mut self.intake {
+            intake.epoch = intake.epoch.wrapping_add(1);
+            intake.building = None;
+            intake.ready = false;
+        }
+    }
+}
+
+/// Key-frame requests of all viewers, coalesced.
+#[derive(Debug, Default)]
+pub struct KeyFrameAsk {
+    last: Option<Instant>,
+    pending: bool,
+}
+
+/// What to do with a key-frame request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// Send it upstream now.
+    Now,
+    /// It will be sent when the throttle allows.
+    Later(Instant),
+    /// An earlier one already waits.
+    Merged,
+}
+
+impl KeyFrameAsk {
+    /// Somebody needs a key frame.
+    pub fn ask(&mut self, now: Instant) -> Ask {
+        match self.last {
+            Some(last) if now.saturating_duration_since(last) < KEY_FRAME_INTERVAL => {
+                if std::mem::replace(&mut self.pending, true) {
+                    Ask::Merged
+                } else {
+                    Ask::Later(last + KEY_FRAME_INTERVAL)
+                }
+            }
+            _ => {
+                self.last = Some(now);
+                self.pending = false;
+                Ask::Now
+            }
+        }
+    }
+
+    /// A key frame came: whoever waited is served.
+    pub fn served(&mut self) {
+        self.pending = false;
+    }
+
+    /// When a waiting request may be sent.
+    #[must_use]
+    pub fn next(&self) -> Option<Instant> {
+        self.last.filter(|_| self.pending).map(|last| last + KEY_FRAME_INTERVAL)
+    }
+
+    /// Take a waiting request that may be sent now.
+    pub fn due(&mut self, now: Instant) -> bool {
+        let due = self.next().is_some_and(|at| at <= now);
+        if due {
+            self.last = Some(now);
+            self.pending = false;
+        }
+        due
+    }
+}
+
+/// The receive side of a publication.
+#[derive(Debug)]
+pub struct Intake {
+    /// What was negotiated.
+    pub track: TrackIn,
+    /// The media stream's receiver, once its SSRC is known.
+    pub receiver: Option<Receiver>,
+    /// Counts gate changes; packets of two epochs are two streams.
+    pub epoch: u32,
+    /// The room was told that this kind is ready.
+    pub ready: bool,
+    building: Option<Arc<Slab>>,
+}
+
+/// What accepting a packet led to.
+#[derive(Debug, Default)]
+pub struct Accepted {
+    /// Slabs to send, in order: a frame that a new one cut off, and the present one.
+    pub slabs: [Option<Arc<Slab>>; 2],
+    /// First media of this kind since the gate opened.
+    pub became_ready: bool,
+}
+
+impl Intake {
+    /// A receive side that has seen nothing.
+    #[must_use]
+    pub fn new(track: TrackIn) -> Self {
+        Self { track, receiver: None, epoch: 0, ready: false, building: None }
+    }
+
+    /// The codec behind a payload type.
+    #[must_use]
+    pub fn codec(&self, payload_type: u8) -> Option<Codec> {
+        self.track.codecs.iter().find(|c| c.pt == payload_type).map(|c| c.codec)
+    }
+
+    /// The media payload type an RTX payload type repairs.
+    #[must_use]
+    pub fn repaired(&self, rtx_payload_type: u8) -> Option<u8> {
+        self.track.codecs.iter().find(|c| c.rtx_pt == Some(rtx_payload_type)).map(|c| c.pt)
+    }
+
+    /// When the part of a frame being built must be sent.
+    #[must_use]
+    pub fn flush_at(&self) -> Option<Instant> {
+        self.building.as_ref().map(|slab| slab.arrived + FLUSH_AFTER)
+    }
+
+    /// Take the part of a frame being built.
+    pub fn take_building(&mut self, ring: &mut SlabRing, now: Instant) -> Option<Arc<Slab>> {
+        let mut slab = self.building.take()?;
+        if let Some(inner) = Arc::get_mut(&mut slab) {
+            inner.seal();
+        }
+        ring.store(now, &slab);
+        Some(slab)
+    }
+}
+
+impl Publication {
+    /// Take an authenticated, unpadded RTP packet of this publication.
+    ///
+    /// # Errors
+    /// Why it goes no further.
+    pub fn accept(
+        &mut self,
+        now: Instant,
+        header: &RtpHeader,
+        payload: &[u8],
+        recovered: bool,
+    ) -> Result<Accepted, DropReason> {
+        let Self { id, ring, gate_open, intake, key_frame, .. } = self;
+        let intake = intake.as_mut().ok_or(DropReason::UnknownSsrc)?;
+        let codec = intake.codec(header.payload_type).ok_or(DropReason::UnknownPayloadType)?;
+        let nack = *gate_open && intake.track.feedback.nack && id.kind == MediaKind::Video;
+        let receiver = intake
+            .receiver
+            .get_or_insert_with(|| Receiver::new(header.ssrc, codec.clock_rate(), now));
+        let sequence = match receiver.arrive(now, header.sequence, nack) {
+            Arrival::New(sequence) => sequence,
+            Arrival::Duplicate => return Err(DropReason::Duplicate),
+            Arrival::TooOld => return Err(DropReason::TooLate),
+        };
+        if !recovered {
+            receiver.measure_jitter(now, header.timestamp);
+        }
+        if payload.is_empty() {
+            receiver.skip(sequence);
+            return Err(DropReason::PaddingOnly);
+        }
+        if !*gate_open {
+            return Err(DropReason::Gate);
+        }
+        if payload.len() > MAX_PAYLOAD {
+            return Err(DropReason::RtpMalformed);
+        }
+        let facts = codec::describe(codec, payload).map_err(|_| DropReason::CodecMalformed)?;
+        let sequence = receiver.without_padding(sequence).ok_or(DropReason::TooLate)?;
+        if facts.key_frame_start {
+            key_frame.served();
+        }
+        let became_ready = !intake.ready && (id.kind == MediaKind::Audio || facts.key_frame_start);
+        intake.ready |= became_ready;
+        let packet = Incoming { header, payload, sequence, codec, facts };
+        let slabs = intake.append(now, *id, ring, &packet);
+        Ok(Accepted { slabs, became_ready })
+    }
+}
+
+struct Incoming<'a> {
+    header: &'a RtpHeader,
+    payload: &'a [u8],
+    sequence: u64,
+    codec: Codec,
+    facts: FrameFacts,
+}
+
+impl Intake {
+    /// Append a packet to the slab being built; returns what is complete.
+    fn append(
+        &mut self,
+        now: Instant,
+        id: PublicationId,
+        ring: &mut SlabRing,
+        packet: &Incoming<'_>,
+    ) -> [Option<Arc<Slab>>; 2] {
+        let cut_off = match &self.building {
+            Some(slab) if !continues(slab, packet) => self.take_building(ring, now),
+            _ => None,
+        };
+        let epoch = self.epoch;
+        let slab = self.building.get_or_insert_with(|| {
+            let mut slab = ring.fresh(id, packet.codec, now);
+            if let Some(inner) = Arc::get_mut(&mut slab) {
+                inner.epoch = epoch;
+                inner.timestamp = packet.header.timestamp;
+                inner.key_frame = packet.facts.key_frame_start;
+            }
+            slab
+        });
+        if let Some(inner) = Arc::get_mut(slab) {
+            let picture = PicturePatch::new(&packet.facts);
+            inner.push(packet.sequence, packet.header.marker, packet.payload, picture);
+        }
+        let complete = packet.header.marker || slab.is_full() || id.kind == MediaKind::Audio;
+        let done = if complete { self.take_building(ring, now) } else { None };
+        [cut_off, done]
+    }
+}
+
+/// Whether a packet belongs behind those in `slab`: same frame, next number.
+fn continues(slab: &Slab, packet: &Incoming<'_>) -> bool {
+    slab.timestamp == packet.header.timestamp
+        && slab.codec == packet.codec
+        && !packet.facts.key_frame_start
+        && slab.packets().last().is_some_and(|last| last.sequence + 1 == packet.sequence)
+}
+
+/// The publications of a transport.
+#[must_use]
+pub fn ids(transport: TransportId) -> [PublicationId; 2] {
+    [MediaKind::Audio, MediaKind::Video].map(|kind| PublicationId { transport, kind })
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "a test needs a starting point in time")]
+    use super::*;
+
+    #[test]
+    fn key_frame_requests_are_coalesced() {
+        let now = Instant::now();
+        let mut ask = KeyFrameAsk::default();
+        assert_eq!(ask.ask(now), Ask::Now);
+        assert_eq!(ask.ask(now), Ask::Later(now + KEY_FRAME_INTERVAL));
+        assert_eq!(ask.ask(now), Ask::Merged);
+        assert!(!ask.due(now));
+        assert!(ask.due(now + KEY_FRAME_INTERVAL));
+        assert!(!ask.due(now + KEY_FRAME_INTERVAL * 2), "one request served all three");
+    }
+
+    #[test]
+    fn key_frame_serves_those_who_wait() {
+        let now = Instant::now();
+        let mut ask = KeyFrameAsk::default();
+        ask.ask(now);
+        ask.ask(now);
+        ask.served();
+        assert!(!ask.due(now + KEY_FRAME_INTERVAL));
+    }
+}

@@ -1,0 +1,125 @@
+//! A publish transport's streams: which SSRC is which publication, and the feedback it is owed.
+
+use std::time::{Duration, Instant};
+
+use signaling::media::MediaKind;
+
+use crate::rtp::extensions;
+use crate::rtp::packet::RtpHeader;
+use crate::rtp::track::TrackIn;
+
+use super::bandwidth::arrivals::{self, Arrivals};
+use super::bandwidth::policer::Policer;
+use super::drop_reason::DropReason;
+
+/// SSRCs remembered per publisher.
+const MAX_SSRCS: usize = 64;
+
+/// Time between receiver reports (RFC 3550 allows a session this small about one a second).
+pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What an SSRC carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stream {
+    /// Audio or video.
+    pub kind: MediaKind,
+    /// A retransmission stream.
+    pub rtx: bool,
+}
+
+/// The ingress state of one publish transport.
+#[derive(Debug)]
+pub struct Publisher {
+    tracks: Vec<TrackIn>,
+    ssrcs: Vec<(u32, Stream)>,
+    /// Transport-wide arrival log, if negotiated.
+    pub arrivals: Option<Arrivals>,
+    transport_cc: Option<u8>,
+    /// Uplink limit.
+    pub policer: Policer,
+    /// When the next transport-wide feedback is due.
+    pub feedback_at: Instant,
+    /// When the next receiver report is due.
+    pub report_at: Instant,
+}
+
+impl Publisher {
+    /// Ingress state for negotiated tracks. `tracks` keeps at most one of each kind.
+    #[must_use]
+    pub fn new(now: Instant, tracks: Vec<TrackIn>, policer: Policer) -> Self {
+        let mut ssrcs = Vec::new();
+        for track in &tracks {
+            if let Some(ssrc) = track.ssrc {
+                ssrcs.push((ssrc, Stream { kind: track.kind, rtx: false }));
+            }
+            if let Some(ssrc) = track.rtx_ssrc {
+                ssrcs.push((ssrc, Stream { kind: track.kind, rtx: true }));
+            }
+        }
+        let transport_cc = tracks.iter().find_map(|t| t.extensions.transport_cc);
+        let wants_feedback = tracks.iter().any(|t| t.feedback.transport_cc);
+        Self {
+            tracks,
+            ssrcs,
+            arrivals: (transport_cc.is_some() && wants_feedback).then(|| Arrivals::new(now)),
+            transport_cc,
+            policer,
+            feedback_at: now + arrivals::INTERVAL,
+            report_at: now + REPORT_INTERVAL,
+        }
+    }
+
+    /// Log the transport-wide number of a packet, if it has one.
+    pub fn note_arrival(&mut self, now: Instant, header: &RtpHeader, packet: &[u8]) {
+        if let (Some(arrivals), Some(id)) = (&mut self.arrivals, self.transport_cc)
+            && let Some(sequence) =
+                header.extensions(packet).find(id).and_then(extensions::transport_sequence)
+        {
+            arrivals.record(now, sequence);
+        }
+    }
+
+    /// Which stream a packet belongs to: by SSRC, else by mid, else by payload type.
+    ///
+    /// # Errors
+    /// `unknown_ssrc`, or `too_many_ssrcs` once the table is full.
+    pub fn stream(&mut self, header: &RtpHeader, packet: &[u8]) -> Result<Stream, DropReason> {
+        if let Some((_, stream)) = self.ssrcs.iter().find(|(ssrc, _)| *ssrc == header.ssrc) {
+            return Ok(*stream);
+        }
+        if self.ssrcs.len() >= MAX_SSRCS {
+            return Err(DropReason::TooManySsrcs);
+        }
+        let track = self
+            .track_by_mid(header, packet)
+            .or_else(|| self.track_by_payload_type(header.payload_type))
+            .ok_or(DropReason::UnknownSsrc)?;
+        let rtx = track.codecs.iter().any(|c| c.rtx_pt == Some(header.payload_type));
+        let stream = Stream { kind: track.kind, rtx };
+        self.ssrcs.push((header.ssrc, stream));
+        Ok(stream)
+    }
+
+    fn track_by_mid(&self, header: &RtpHeader, packet: &[u8]) -> Option<&TrackIn> {
+        self.tracks.iter().find(|track| {
+            let id = track.extensions.mid;
+            id.and_then(|id| header.extensions(packet).find(id))
+                .and_then(extensions::token)
+                .is_some_and(|mid| mid == track.mid)
+        })
+    }
+
+    fn track_by_payload_type(&self, payload_type: u8) -> Option<&TrackIn> {
+        let mut matching = self.tracks.iter().filter(|track| {
+            track.codecs.iter().any(|c| c.pt == payload_type || c.rtx_pt == Some(payload_type))
+        });
+        let track = matching.next()?;
+        matching.next().is_none().then_some(track)
+    }
+
+    /// When feedback or a report is due next.
+    #[must_use]
+    pub fn next_due(&self) -> Instant {
+        if self.arrivals.is_some() { self.feedback_at.min(self.report_at) } else { self.report_at }
+    }
+}

@@ -1,0 +1,99 @@
+//! A transport with its purpose: what this shard knows about one link.
+
+use std::time::{Duration, Instant};
+
+use signaling::media::{RoomKey, Seat, TransportId};
+
+use crate::rtp::track::TrackOut;
+
+use super::egress::Path;
+use super::publisher::Publisher;
+use super::subscription::Subscription;
+use super::transport::Transport;
+
+/// One transport on this shard.
+#[derive(Debug)]
+pub struct Session {
+    /// Its id, known to the room.
+    pub id: TransportId,
+    /// The room it belongs to.
+    pub room: RoomKey,
+    /// ICE, DTLS, SRTP and SCTP.
+    pub transport: Transport,
+    /// `Lost` after this long without an authenticated packet.
+    pub lost_after: Duration,
+    /// `Lost` was told and `Back` was not.
+    pub lost: bool,
+    /// Keys exist.
+    pub connected: bool,
+    /// Paths that lead here.
+    pub paths: Vec<Path>,
+    /// Local ufrags that lead here.
+    pub ufrags: Vec<String>,
+    /// The deadline in the heap that counts.
+    pub wake: Option<Instant>,
+    /// Direction.
+    pub role: Role,
+}
+
+/// One-way: a session publishes or watches.
+#[derive(Debug)]
+pub enum Role {
+    /// The client sends.
+    Publish(Box<Publisher>),
+    /// The client receives.
+    Watch(Watcher),
+}
+
+/// The slots of a watch session.
+#[derive(Debug)]
+pub struct Watcher {
+    /// Receives backstage seats.
+    pub backstage: bool,
+    /// Never receives this seat.
+    pub own_seat: Option<Seat>,
+    /// One per m-line the peer accepted.
+    pub slots: Vec<OutSlot>,
+}
+
+/// One slot: either parked here, or attached to the publication that fills it.
+#[derive(Debug)]
+pub struct OutSlot {
+    /// What was negotiated.
+    pub track: TrackOut,
+    /// Where its subscription is.
+    pub place: Place,
+}
+
+/// Where the subscription of a slot is kept.
+#[derive(Debug)]
+pub enum Place {
+    /// The slot is empty; the outgoing numbers wait here.
+    Parked(Box<Subscription>),
+    /// In `publications[publication].subscriptions[position]`.
+    Attached {
+        /// Index of the publication.
+        publication: u32,
+        /// Index in its subscriptions.
+        position: u32,
+    },
+}
+
+impl Session {
+    /// The earliest moment something must happen here without a packet.
+    #[must_use]
+    pub fn next_wake(&self, now: Instant) -> Option<Instant> {
+        let feedback = match &self.role {
+            Role::Publish(publisher) if self.connected => Some(publisher.next_due()),
+            _ => None,
+        };
+        let lost = (self.connected && !self.lost)
+            .then(|| self.transport.last_authenticated().map(|at| at + self.lost_after))
+            .flatten();
+        [self.transport.poll_timeout(), feedback, lost]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|at| at.max(now))
+    }
+}

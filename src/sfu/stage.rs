@@ -1,0 +1,71 @@
+//! One room as this shard sees it: who fills each seat, and which of this shard's transports watch.
+
+use signaling::media::{Audience, MediaKind, Seat, TransportId};
+
+use super::slab::PublicationId;
+
+/// What fills a seat's slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// The publish transport; `None` = empty.
+    pub source: Option<TransportId>,
+    /// Who receives it.
+    pub audience: Audience,
+}
+
+impl Slot {
+    const EMPTY: Self = Self { source: None, audience: Audience::Nobody };
+}
+
+/// A room on one shard.
+#[derive(Debug)]
+pub struct Stage {
+    slots: [Slot; Seat::COUNT],
+    /// Indices of this shard's watch sessions.
+    pub watchers: Vec<u32>,
+    /// Indices of this shard's publish sessions.
+    pub publishers: Vec<u32>,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self { slots: [Slot::EMPTY; Seat::COUNT], watchers: Vec::new(), publishers: Vec::new() }
+    }
+}
+
+impl Stage {
+    /// Fill or empty a slot. Returns the slot as it was; `None` for a seat that does not exist.
+    pub fn set(&mut self, seat: Seat, slot: Slot) -> Option<Slot> {
+        let place = self.slots.get_mut(seat.0 as usize)?;
+        Some(std::mem::replace(place, slot))
+    }
+
+    /// The publication that a watcher may receive for its slot of `seat`, if any.
+    #[must_use]
+    pub fn publication(
+        &self,
+        seat: Seat,
+        kind: MediaKind,
+        backstage: bool,
+        own_seat: Option<Seat>,
+    ) -> Option<PublicationId> {
+        let slot = self.slots.get(seat.0 as usize)?;
+        let allowed = match slot.audience {
+            Audience::Nobody => false,
+            Audience::Backstage => backstage,
+            Audience::Everyone => true,
+        };
+        if !allowed || own_seat == Some(seat) {
+            return None;
+        }
+        slot.source.map(|transport| PublicationId { transport, kind })
+    }
+
+    /// Nothing left to remember.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.watchers.is_empty()
+            && self.publishers.is_empty()
+            && self.slots.iter().all(|slot| slot.source.is_none())
+    }
+}

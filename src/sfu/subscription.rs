@@ -1,0 +1,456 @@
+//! A publication going out to one participant's slot: which packets, under which numbers.
+//!
+//! Outgoing numbers are continuous for the life of the slot, whoever fills it. A constant distance
+//! per source (an *anchor*) maps incoming to outgoing numbers, so the packet cache of the
+//! publication serves retransmissions without any per-viewer history.
+
+use std::time::{Duration, Instant};
+
+use crate::rtp::codec::PictureShift;
+use crate::rtp::packet::FixedHeader;
+use crate::rtp::rtcp::SenderInfo;
+use crate::rtp::track::{Codec, TrackOut};
+
+use super::counters::Counters;
+use super::drop_reason::DropReason;
+use super::egress::{Egress, Path};
+use super::picture::PictureCounters;
+use super::publication::MAX_PAYLOAD;
+use super::relay::ClockPair;
+use super::slab::{PublicationId, Run, Slab, SlabPacket, SlabRing};
+use super::transport::SrtpSender;
+
+/// Retransmissions per second and viewer. Trade: repairs 4 % loss of a 2 500 packets/s stream, and
+/// a NACK storm buys an attacker no more than this.
+const REPAIRS_PER_SECOND: f64 = 100.0;
+/// Share of a viewer's media bytes that may be spent on retransmissions.
+const REPAIR_SHARE: f64 = 0.25;
+/// Repair bytes a new viewer starts with: one key frame of a 2.5 Mbit/s stream.
+const REPAIR_START_BYTES: f64 = 64.0 * 1024.0;
+/// Wait between two retransmissions of one packet while the round trip is unknown.
+const REPAIR_INTERVAL: Duration = Duration::from_millis(40);
+/// Recently repaired numbers remembered per viewer.
+const REPAIR_MEMORY: usize = 64;
+/// Zeroes to pad from; the last octet of padding is its count (RFC 3550 5.1).
+const PADDING: [[u8; 9]; 9] = padding_table();
+
+const fn padding_table() -> [[u8; 9]; 9] {
+    let mut table = [[0; 9]; 9];
+    let mut n = 1;
+    while n < 9 {
+        table[n][n - 1] = n as u8;
+        n += 1;
+    }
+    table
+}
+
+/// A payload that differs from the shared one, copied together for sealing: 14 ns, paid only by
+/// retransmissions and by slots whose picture numbers are shifted.
+struct Rewritten {
+    bytes: [u8; MAX_PAYLOAD + 2],
+    len: usize,
+}
+
+impl Rewritten {
+    /// `prefix`, then `head`, then what of `payload` the head does not replace.
+    fn new(prefix: &[u8], head: &[u8], payload: &[u8]) -> Self {
+        let mut this = Self { bytes: [0; MAX_PAYLOAD + 2], len: 0 };
+        for part in [prefix, head, payload.get(head.len()..).unwrap_or_default()] {
+            if let Some(place) = this.bytes.get_mut(this.len..this.len + part.len()) {
+                place.copy_from_slice(part);
+                this.len += part.len();
+            }
+        }
+        this
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// Maps one source to the slot's numbers.
+#[derive(Debug, Clone, Copy)]
+struct Anchor {
+    publication: PublicationId,
+    epoch: u32,
+    codec: Codec,
+    payload_type: u8,
+    rtx_payload_type: Option<u8>,
+    /// First incoming sequence number of this source that went out.
+    first: u64,
+    /// Outgoing index - incoming sequence number.
+    distance: i64,
+    /// Outgoing - incoming timestamp.
+    timestamp_offset: u32,
+    picture: PictureShift,
+}
+
+impl Anchor {
+    fn index(&self, packet: &SlabPacket) -> u64 {
+        packet.sequence.wrapping_add_signed(self.distance)
+    }
+}
+
+/// (media, RTX) payload type by codec.
+type PayloadTypes = [Option<(u8, Option<u8>)>; Codec::ALL.len()];
+
+fn payload_types(track: &TrackOut) -> PayloadTypes {
+    let mut types = [None; Codec::ALL.len()];
+    for c in &track.codecs {
+        types[c.codec as usize] = Some((c.pt, c.rtx_pt));
+    }
+    types
+}
+
+/// Retransmission budget and memory; made at a viewer's first NACK.
+#[derive(Debug)]
+struct Repair {
+    packets: f64,
+    bytes: f64,
+    refilled: Instant,
+    octets_at_refill: u64,
+    recent: [(u64, Instant); REPAIR_MEMORY],
+    next: usize,
+}
+
+/// The outgoing state of one slot of one viewer.
+#[derive(Debug)]
+pub struct Subscription {
+    /// Index of the watch session.
+    pub session: u32,
+    /// Index of the track in that session.
+    pub track: u8,
+    /// Our SSRC.
+    pub ssrc: u32,
+    rtx_ssrc: Option<u32>,
+    clock_rate: u32,
+    needs_key_frame: bool,
+    payload_types: PayloadTypes,
+    anchor: Option<Anchor>,
+    /// Next outgoing packet index: roll-over counter << 16 | sequence number. Only grows.
+    next_index: u64,
+    next_rtx_index: u64,
+    last_timestamp: u32,
+    last_sent: Option<Instant>,
+    pictures: PictureCounters,
+    packets: u64,
+    octets: u64,
+    report_due: bool,
+    repair: Option<Box<Repair>>,
+    round_trip: Option<Duration>,
+    reported: Option<(u32, Instant)>,
+}
+
+impl Subscription {
+    /// A slot that has sent nothing. `random` seeds the first numbers (RFC 3550 wants them
+    /// unpredictable); the sequence number starts in the lower half so that it does not wrap
+    /// before the first report.
+    #[must_use]
+    pub fn new(session: u32, index: u8, track: &TrackOut, random: u64) -> Self {
+        let clock_rate = track.codecs.first().map_or(90_000, |c| c.codec.clock_rate());
+        Self {
+            session,
+            track: index,
+            ssrc: track.ssrc,
+            rtx_ssrc: track.rtx_ssrc,
+            clock_rate,
+            needs_key_frame: clock_rate == 90_000,
+            payload_types: payload_types(track),
+            anchor: None,
+            next_index: random & 0x7fff,
+            next_rtx_index: (random >> 16) & 0x7fff,
+            last_timestamp: (random >> 32) as u32,
+            last_sent: None,
+            pictures: PictureCounters::default(),
+            packets: 0,
+            octets: 0,
+            report_due: false,
+            repair: None,
+            round_trip: None,
+            reported: None,
+        }
+    }
+
+    /// Send a slab's packets: one message per run.
+    ///
+    /// # Errors
+    /// Why nothing of it was sent.
+    pub fn forward(
+        &mut self,
+        now: Instant,
+        slab: &Slab,
+        sender: &SrtpSender,
+        path: Path,
+        egress: &mut Egress<'_>,
+        counters: &mut Counters,
+    ) -> Result<(), DropReason> {
+        let anchor = self.anchored(now, slab)?;
+        if slab.packets().first().is_some_and(|p| p.sequence < anchor.first) {
+            return Err(DropReason::TooLate);
+        }
+        for run in slab.runs() {
+            self.send_run(&anchor, slab, *run, sender, path, egress, counters);
+        }
+        self.last_timestamp = slab.timestamp.wrapping_add(anchor.timestamp_offset);
+        self.last_sent = Some(now);
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the hot path passes what it has, uncopied")]
+    fn send_run(
+        &mut self,
+        anchor: &Anchor,
+        slab: &Slab,
+        run: Run,
+        sender: &SrtpSender,
+        path: Path,
+        egress: &mut Egress<'_>,
+        counters: &mut Counters,
+    ) {
+        let start = egress.begin();
+        let mut segment = 0;
+        for packet in slab.run(run) {
+            let index = anchor.index(packet);
+            let payload = slab.payload(packet);
+            let header = self.header(anchor, slab, packet, index);
+            let padding = &PADDING[packet.pad as usize][..packet.pad as usize];
+            let out = egress.buffer();
+            let before = out.len();
+            match packet.picture.apply(payload, anchor.picture) {
+                None => sender.seal_rtp(&header, payload, padding, index, out),
+                Some(head) => {
+                    let rewritten = Rewritten::new(&[], head.bytes(), payload);
+                    sender.seal_rtp(&header, rewritten.bytes(), padding, index, out);
+                }
+            }
+            let sealed = egress.buffer().len() - before;
+            segment = segment.max(sealed);
+            self.next_index = self.next_index.max(index + 1);
+            self.pictures.note(&packet.picture, anchor.picture);
+            self.octets += payload.len() as u64;
+            self.packets += 1;
+            counters.packets_out += 1;
+            counters.bytes_out += sealed as u64;
+            counters.padding_bytes += u64::from(packet.pad);
+        }
+        egress.commit(path, start, segment);
+        counters.messages_out += 1;
+    }
+
+    fn header(&self, anchor: &Anchor, slab: &Slab, packet: &SlabPacket, index: u64) -> [u8; 12] {
+        FixedHeader {
+            padding: packet.pad > 0,
+            marker: packet.marker,
+            payload_type: anchor.payload_type,
+            sequence: index as u16,
+            timestamp: slab.timestamp.wrapping_add(anchor.timestamp_offset),
+            ssrc: self.ssrc,
+        }
+        .to_bytes()
+    }
+
+    /// The anchor for this slab's source, made now if the source is new.
+    fn anchored(&mut self, now: Instant, slab: &Slab) -> Result<Anchor, DropReason> {
+        if let Some(anchor) = self.anchor
+            && anchor.publication == slab.publication
+            && anchor.epoch == slab.epoch
+            && anchor.codec == slab.codec
+        {
+            return Ok(anchor);
+        }
+        if self.needs_key_frame && !slab.key_frame {
+            return Err(DropReason::AwaitKeyFrame);
+        }
+        let (payload_type, rtx_payload_type) =
+            self.payload_types[slab.codec as usize].ok_or(DropReason::CodecNotNegotiated)?;
+        let first = slab.packets().first().ok_or(DropReason::RtpMalformed)?;
+        // A pause at the source is a pause for the viewer: time goes on between two sources.
+        let timestamp = match self.last_sent {
+            None => self.last_timestamp,
+            Some(at) => {
+                let elapsed = now.saturating_duration_since(at).as_micros() as u64;
+                let ticks = (elapsed * u64::from(self.clock_rate) / 1_000_000).max(1);
+                self.last_timestamp.wrapping_add(ticks as u32)
+            }
+        };
+        let anchor = Anchor {
+            publication: slab.publication,
+            epoch: slab.epoch,
+            codec: slab.codec,
+            payload_type,
+            rtx_payload_type: rtx_payload_type.filter(|_| self.rtx_ssrc.is_some()),
+            first: first.sequence,
+            distance: self.next_index as i64 - first.sequence as i64,
+            timestamp_offset: timestamp.wrapping_sub(slab.timestamp),
+            picture: self.pictures.shift_to(&first.picture),
+        };
+        self.anchor = Some(anchor);
+        self.report_due = true;
+        Ok(anchor)
+    }
+
+    /// The peer accepted the slot with these payload types.
+    pub fn renegotiate(&mut self, track: &TrackOut) {
+        self.payload_types = payload_types(track);
+        self.rtx_ssrc = track.rtx_ssrc;
+        self.anchor = None;
+    }
+
+    /// The source left the slot: the next one is a new stream even if it is the same publication.
+    pub fn release(&mut self) {
+        self.anchor = None;
+    }
+
+    /// Answer a NACK for `sequence` from the publication's cache.
+    ///
+    /// # Errors
+    /// Why nothing is sent again.
+    #[expect(clippy::too_many_arguments, reason = "the hot path passes what it has, uncopied")]
+    pub fn retransmit(
+        &mut self,
+        now: Instant,
+        sequence: u16,
+        ring: &SlabRing,
+        sender: &SrtpSender,
+        path: Path,
+        egress: &mut Egress<'_>,
+        counters: &mut Counters,
+    ) -> Result<(), DropReason> {
+        let anchor = self.anchor.ok_or(DropReason::NackTooLate)?;
+        let behind = (self.next_index as u16).wrapping_sub(sequence);
+        let index =
+            self.next_index.checked_sub(u64::from(behind)).ok_or(DropReason::NackUnknown)?;
+        if behind == 0 || behind > 0x7fff {
+            return Err(DropReason::NackUnknown);
+        }
+        let incoming = index.wrapping_add_signed(-anchor.distance);
+        if incoming < anchor.first {
+            return Err(DropReason::NackTooLate);
+        }
+        let (slab, packet) = ring.find(incoming).ok_or(DropReason::NackTooLate)?;
+        if slab.epoch != anchor.epoch {
+            return Err(DropReason::NackTooLate);
+        }
+        let payload = slab.payload(packet);
+        self.spend(now, index, payload.len())?;
+        let start = egress.begin();
+        let out = egress.buffer();
+        let patched = packet.picture.apply(payload, anchor.picture);
+        let head = patched.as_ref().map_or(&[][..], |head| head.bytes());
+        match (self.rtx_ssrc, anchor.rtx_payload_type) {
+            (Some(ssrc), Some(payload_type)) => {
+                let rtx_index = self.next_rtx_index;
+                self.next_rtx_index += 1;
+                let header = FixedHeader {
+                    padding: false,
+                    marker: packet.marker,
+                    payload_type,
+                    sequence: rtx_index as u16,
+                    timestamp: slab.timestamp.wrapping_add(anchor.timestamp_offset),
+                    ssrc,
+                };
+                // RFC 4588: the original number, then the original payload.
+                let repeated = Rewritten::new(&(index as u16).to_be_bytes(), head, payload);
+                sender.seal_rtp(&header.to_bytes(), repeated.bytes(), &[], rtx_index, out);
+            }
+            // The same bytes again under the same index: header, padding and payload are functions
+            // of slab and anchor alone, so the nonce is not reused for anything new.
+            _ => {
+                let header = self.header(&anchor, slab, packet, index);
+                let padding = &PADDING[packet.pad as usize][..packet.pad as usize];
+                let repeated = Rewritten::new(&[], head, payload);
+                sender.seal_rtp(&header, repeated.bytes(), padding, index, out);
+            }
+        }
+        let sealed = egress.buffer().len() - start;
+        egress.commit(path, start, sealed);
+        counters.retransmissions += 1;
+        counters.packets_out += 1;
+        counters.bytes_out += sealed as u64;
+        counters.messages_out += 1;
+        Ok(())
+    }
+
+    /// Take one retransmission of `bytes` from the budget.
+    fn spend(&mut self, now: Instant, index: u64, bytes: usize) -> Result<(), DropReason> {
+        let interval = self.round_trip.unwrap_or(REPAIR_INTERVAL);
+        let octets = self.octets;
+        let repair = self.repair.get_or_insert_with(|| {
+            Box::new(Repair {
+                packets: REPAIRS_PER_SECOND,
+                bytes: REPAIR_START_BYTES,
+                refilled: now,
+                octets_at_refill: octets,
+                recent: [(u64::MAX, now); REPAIR_MEMORY],
+                next: 0,
+            })
+        });
+        let repeated = repair
+            .recent
+            .iter()
+            .any(|(i, at)| *i == index && now.saturating_duration_since(*at) < interval);
+        if repeated {
+            return Err(DropReason::NackRepeated);
+        }
+        let elapsed = now.saturating_duration_since(repair.refilled).as_secs_f64();
+        repair.refilled = now;
+        repair.packets = (repair.packets + elapsed * REPAIRS_PER_SECOND).min(REPAIRS_PER_SECOND);
+        let media = (octets - repair.octets_at_refill) as f64;
+        repair.octets_at_refill = octets;
+        repair.bytes = (repair.bytes + media * REPAIR_SHARE).min(REPAIR_START_BYTES);
+        if repair.packets < 1.0 || repair.bytes < bytes as f64 {
+            return Err(DropReason::NackBudget);
+        }
+        repair.packets -= 1.0;
+        repair.bytes -= bytes as f64;
+        repair.recent[repair.next] = (index, now);
+        repair.next = (repair.next + 1) % REPAIR_MEMORY;
+        Ok(())
+    }
+
+    /// Whether a sender report should follow the packets just sent: the first after an anchor, so
+    /// that the player can line up audio and video at once.
+    pub fn take_report_due(&mut self) -> bool {
+        std::mem::take(&mut self.report_due)
+    }
+
+    /// Sender report for this slot, translated from the publisher's clock pair, which was taken
+    /// `age` ago. `None` before anything of the publication went out.
+    pub fn sender_report(
+        &mut self,
+        now: Instant,
+        publication: PublicationId,
+        clock: ClockPair,
+        age: Duration,
+    ) -> Option<SenderInfo> {
+        let anchor = self.anchor.filter(|anchor| anchor.publication == publication)?;
+        let micros = age.as_micros() as u64;
+        let ntp = clock.ntp.wrapping_add(((micros as u128) << 32).div_euclid(1_000_000) as u64);
+        let ticks = micros * u64::from(self.clock_rate) / 1_000_000;
+        let rtp = clock.rtp.wrapping_add(ticks as u32).wrapping_add(anchor.timestamp_offset);
+        self.reported = Some(((ntp >> 16) as u32, now));
+        Some(SenderInfo {
+            ssrc: self.ssrc,
+            ntp,
+            rtp_timestamp: rtp,
+            packets: self.packets as u32,
+            octets: self.octets as u32,
+        })
+    }
+
+    /// A receiver report about this slot: learn the round trip (RFC 3550 6.4.1).
+    pub fn note_receiver_report(&mut self, now: Instant, last_sr: u32, delay_since_last_sr: u32) {
+        if let Some((ntp, at)) = self.reported
+            && ntp == last_sr
+        {
+            let held = Duration::from_micros(u64::from(delay_since_last_sr) * 1_000_000 / 65_536);
+            let elapsed = now.saturating_duration_since(at);
+            self.round_trip = Some(
+                elapsed
+                    .saturating_sub(held)
+                    .clamp(Duration::from_millis(5), Duration::from_millis(500)),
+            );
+        }
+    }
+}
