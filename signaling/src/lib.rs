@@ -5,4 +5,5 @@ pub mod media;
 pub mod protocol;
 pub mod room;
 pub mod server;
+pub mod store;
 pub mod token;

@@ -1,0 +1,414 @@
+//! The embedded store: one SQLite file with the ledger and everything that outlives a restart.
+//!
+//! One thread writes ([`writer`]), one reads; callers are async and never touch the disk. A reply
+//! leaves only after the commit that holds it is durable.
+#![expect(clippy::disallowed_methods, reason = "I/O shell")]
+
+mod audit;
+mod books;
+mod coins;
+mod gifts;
+mod keys;
+mod rooms;
+mod schema;
+mod token_file;
+mod turn;
+mod verify;
+mod writer;
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, bail};
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+pub use coins::{CoinMove, CoinOrder, TransferReceipt, Wallet};
+pub use gifts::COMBO_GAP_MS;
+pub use rooms::{Kept, KeptRoom, Moderation, RoomRecord, RoomWrite};
+pub use schema::Durability;
+pub use token_file::{KEY_FILE, TokenRequest, dev_secret, issue_token, parse_ttl};
+pub use verify::VerifyReport;
+pub use writer::QUEUE;
+
+use crate::economy::gift::is_id;
+use crate::economy::{GiftContent, GiftOrder, GiftReceipt, MoneyRefusal};
+use turn::{Fault, Turn};
+use writer::{Health, Once, Work, Writer};
+
+/// The database's file name in the data folder.
+pub const DATABASE_FILE: &str = "greenroom.db";
+/// Reads that may wait; a read is microseconds, so this is never reached unless the disk hangs.
+const READ_QUEUE: usize = 1024;
+
+/// Milliseconds since the Unix epoch; tests bring their own.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+type ReadWork = Box<dyn FnOnce(&Connection, i64) + Send>;
+
+/// How a store is opened.
+#[derive(Clone)]
+pub struct Options {
+    /// What a commit waits for.
+    pub durability: Durability,
+    /// The time.
+    pub clock: Clock,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { durability: Durability::Full, clock: Arc::new(unix_ms) }
+    }
+}
+
+/// What the writer has done so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StoreStats {
+    /// `false` = the ledger has stopped and answers `ledger_unavailable` until a restart.
+    pub available: bool,
+    /// Transactions committed.
+    pub commits: u64,
+    /// Pieces of work committed.
+    pub done: u64,
+    /// Pieces of work refused by rule.
+    pub refused: u64,
+    /// Pieces of work waiting or running, at most [`QUEUE`] and one group.
+    pub waiting: u64,
+}
+
+/// A handle; clones share the file and its threads, which end with the last handle.
+#[derive(Clone)]
+pub struct Store {
+    path: Arc<Path>,
+    writes: SyncSender<Box<dyn Work>>,
+    reads: SyncSender<ReadWork>,
+    health: Arc<Health>,
+}
+
+impl Store {
+    /// Open or create the database file.
+    ///
+    /// # Errors
+    /// When the file cannot be used, is newer than this program, or another process has it.
+    pub fn open(path: impl AsRef<Path>) -> anyhow::Result<Self> {
+        Self::open_with(path, Options::default())
+    }
+
+    /// Open with other than the default options; errors as [`Store::open`].
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with(path: impl AsRef<Path>, options: Options) -> anyhow::Result<Self> {
+        let path = path.as_ref();
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            fs::create_dir_all(folder)
+                .with_context(|| format!("cannot make the data folder {}", folder.display()))?;
+        }
+        let lock = lock_file(path)?;
+        let conn = schema::open_writer(path, options.durability)?;
+        let reader = schema::open_reader(path)?;
+        let health = Arc::new(Health::default());
+        let (writes, queue) = sync_channel(QUEUE);
+        let (reads, read_queue) = sync_channel(READ_QUEUE);
+        let clock = options.clock;
+        let writer =
+            Writer { conn, queue, clock: clock.clone(), health: health.clone(), lock };
+        spawn("ledger", move || writer.run())?;
+        spawn("ledger-read", move || read(&reader, &read_queue, &clock))?;
+        Ok(Self { path: path.into(), writes, reads, health })
+    }
+
+    /// Give. Returns after the gift is durable; the same key with the same content gets the stored
+    /// receipt, whatever has happened since.
+    ///
+    /// A room that wants to refuse a gift in its turn asks [`Store::recall`] first, because a
+    /// repeated key outranks every other rule.
+    ///
+    /// # Errors
+    /// `bad_request`, `recipient_is_sender`, `insufficient_funds`, `idempotency_mismatch`,
+    /// `overloaded`, `ledger_unavailable`. A refused key stays unused.
+    pub async fn gift(&self, order: GiftOrder) -> Result<GiftReceipt, MoneyRefusal> {
+        self.write(move |turn| gifts::give(turn, &order)).await
+    }
+
+    /// The receipt of an earlier gift with this key. Goes through the writer, so that a gift that
+    /// is still running is waited for.
+    ///
+    /// # Errors
+    /// `idempotency_mismatch`, `overloaded`, `ledger_unavailable`.
+    pub async fn recall(
+        &self,
+        from: &str,
+        key: &str,
+        content: &GiftContent,
+    ) -> Result<Option<GiftReceipt>, MoneyRefusal> {
+        let (from, key, content) = (from.to_owned(), key.to_owned(), content.clone());
+        self.write(move |turn| gifts::recall(turn.conn, &from, &key, &content)).await
+    }
+
+    /// What a user holds.
+    ///
+    /// # Errors
+    /// `overloaded`, `ledger_unavailable`.
+    pub async fn wallet(&self, user: &str) -> Result<Wallet, MoneyRefusal> {
+        let user = user.to_owned();
+        self.read(move |conn, now| coins::wallet(conn, &user, now)).await
+    }
+
+    /// A top-up, promotion budget or promotion grant of a service; exactly once per key.
+    ///
+    /// # Errors
+    /// `bad_request`, `budget_exceeded`, `idempotency_mismatch`, `overloaded`,
+    /// `ledger_unavailable`.
+    pub async fn move_coins(&self, order: CoinOrder) -> Result<TransferReceipt, MoneyRefusal> {
+        self.write(move |turn| coins::apply(turn, &order)).await
+    }
+
+    /// Coins a user bought; see [`Store::move_coins`].
+    ///
+    /// # Errors
+    /// As [`Store::move_coins`].
+    pub async fn top_up(
+        &self,
+        actor: &str,
+        key: &str,
+        user: &str,
+        coins: i64,
+    ) -> Result<TransferReceipt, MoneyRefusal> {
+        let what = CoinMove::TopUp { user: user.into(), coins };
+        self.move_coins(CoinOrder { key: key.into(), actor: actor.into(), what }).await
+    }
+
+    /// Development mode: a new user's first coins, once in the life of the file. `true` = new.
+    ///
+    /// # Errors
+    /// `bad_request`, `overloaded`, `ledger_unavailable`.
+    pub async fn ensure_starting_coins(
+        &self,
+        user: &str,
+        coins: i64,
+    ) -> Result<bool, MoneyRefusal> {
+        let user = user.to_owned();
+        self.write(move |turn| coins::starting_coins(turn, &user, coins)).await
+    }
+
+    /// Return expired promo coins to the budget, some hundred lots at a time; returns how many.
+    ///
+    /// # Errors
+    /// `overloaded`, `ledger_unavailable`.
+    pub async fn expire_promo(&self) -> Result<usize, MoneyRefusal> {
+        self.write(coins::expire_promo).await
+    }
+
+    /// Store changes of a room, all or none, with a row in the audit trail if somebody moderated.
+    /// Returns when they are durable.
+    ///
+    /// # Errors
+    /// `overloaded`, `ledger_unavailable`; also the latter for a slug that another open room has.
+    pub async fn write_room(
+        &self,
+        writes: Vec<RoomWrite>,
+        moderation: Option<Moderation>,
+    ) -> Result<(), MoneyRefusal> {
+        self.write(move |turn| rooms::write(turn, &writes, moderation.as_ref())).await
+    }
+
+    /// Every room that has not ended, with what it kept; for a start.
+    ///
+    /// # Errors
+    /// `overloaded`, `ledger_unavailable`.
+    pub async fn open_rooms(&self) -> Result<Vec<KeptRoom>, MoneyRefusal> {
+        self.read(rooms::open_rooms).await
+    }
+
+    /// What is kept under a room's id or slug; for a room that is made anew under its slug.
+    ///
+    /// # Errors
+    /// `overloaded`, `ledger_unavailable`.
+    pub async fn kept(&self, id: &str, slug: &str) -> Result<Kept, MoneyRefusal> {
+        let (id, slug) = (id.to_owned(), slug.to_owned());
+        self.read(move |conn, now| rooms::kept(conn, &id, &slug, now)).await
+    }
+
+    /// Deny a token by its `jti` or `sub` until `until` (milliseconds since the Unix epoch).
+    ///
+    /// # Errors
+    /// `bad_request`, `overloaded`, `ledger_unavailable`.
+    pub async fn revoke(&self, id: &str, until: i64) -> Result<(), MoneyRefusal> {
+        if !is_id(id) {
+            return Err(MoneyRefusal::BadRequest);
+        }
+        let id = id.to_owned();
+        self.write(move |turn| rooms::revoke(turn, &id, until)).await
+    }
+
+    /// The deny-list: (`jti` or `sub`, until).
+    ///
+    /// # Errors
+    /// `overloaded`, `ledger_unavailable`.
+    pub async fn revocations(&self) -> Result<Vec<(String, i64)>, MoneyRefusal> {
+        self.read(rooms::revocations).await
+    }
+
+    /// Everything asked for before this call is durable or refused.
+    ///
+    /// # Errors
+    /// `overloaded`, `ledger_unavailable`.
+    pub async fn flush(&self) -> Result<(), MoneyRefusal> {
+        self.write(|_| Ok(())).await
+    }
+
+    /// What the writer has done, for `/metrics` and `/readyz`.
+    #[must_use]
+    pub fn stats(&self) -> StoreStats {
+        let health = &self.health;
+        StoreStats {
+            available: !health.stopped.load(Ordering::Acquire),
+            commits: health.commits.load(Ordering::Relaxed),
+            done: health.done.load(Ordering::Relaxed),
+            refused: health.refused.load(Ordering::Relaxed),
+            waiting: health.waiting.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Recompute every balance and walk the audit chain. Blocks the caller for as long as it takes
+    /// to read the file, on a connection of its own.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn verify(&self) -> anyhow::Result<VerifyReport> {
+        verify_file(&self.path)
+    }
+
+    async fn write<T, F>(&self, run: F) -> Result<T, MoneyRefusal>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Turn<'_>) -> Result<T, Fault> + Send + 'static,
+    {
+        let (answer, result) = oneshot::channel();
+        self.health.waiting.fetch_add(1, Ordering::Relaxed);
+        if let Err(error) = self.writes.try_send(Box::new(Once::new(run, answer))) {
+            self.health.waiting.fetch_sub(1, Ordering::Relaxed);
+            return Err(match error {
+                TrySendError::Full(_) => MoneyRefusal::Overloaded,
+                TrySendError::Disconnected(_) => MoneyRefusal::LedgerUnavailable,
+            });
+        }
+        result.await.unwrap_or(Err(MoneyRefusal::LedgerUnavailable))
+    }
+
+    async fn read<T, F>(&self, run: F) -> Result<T, MoneyRefusal>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection, i64) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (answer, result) = oneshot::channel();
+        let work: ReadWork = Box::new(move |conn, now| {
+            // Nobody may be waiting any more.
+            drop(answer.send(run(conn, now)));
+        });
+        self.reads.try_send(work).map_err(|error| match error {
+            TrySendError::Full(_) => MoneyRefusal::Overloaded,
+            TrySendError::Disconnected(_) => MoneyRefusal::LedgerUnavailable,
+        })?;
+        match result.await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "a read of the database failed");
+                Err(MoneyRefusal::LedgerUnavailable)
+            }
+            Err(_) => Err(MoneyRefusal::LedgerUnavailable),
+        }
+    }
+}
+
+/// `greenroom ledger verify`: check a file, also while a server uses it.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn verify_file(path: &Path) -> anyhow::Result<VerifyReport> {
+    if !path.exists() {
+        bail!("there is no database at {}", path.display());
+    }
+    let conn = schema::open_reader(path)?;
+    verify::verify(&conn).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// The database's path in a data folder.
+#[must_use]
+pub fn database_path(folder: &Path) -> PathBuf {
+    folder.join(DATABASE_FILE)
+}
+
+fn read(conn: &Connection, queue: &Receiver<ReadWork>, clock: &Clock) {
+    while let Ok(work) = queue.recv() {
+        work(conn, clock());
+    }
+}
+
+/// Two writers would break the audit chain, so the second process does not start.
+fn lock_file(path: &Path) -> anyhow::Result<File> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&name)
+        .with_context(|| format!("cannot open {}", name.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!(
+            "another greenroom uses {}: stop it, or choose another data folder",
+            path.display()
+        ),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", name.display()))
+        }
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(run)
+        .map(drop)
+        .with_context(|| format!("cannot start the thread {name}"))
+}
+
+fn unix_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A folder of one test, gone with it.
+#[cfg(test)]
+pub(crate) fn test_folder(name: &str) -> TestFolder {
+    use std::sync::atomic::AtomicU32;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("greenroom-{}-{name}-{n}", std::process::id()));
+    fs::create_dir_all(&path).expect("a temporary folder");
+    TestFolder(path)
+}
+
+#[cfg(test)]
+pub(crate) struct TestFolder(PathBuf);
+
+#[cfg(test)]
+impl TestFolder {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+impl Drop for TestFolder {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
