@@ -52,7 +52,8 @@ impl AuditRow<'_> {
 impl Chain {
     /// The head as stored.
     pub(super) fn head(conn: &Connection) -> rusqlite::Result<Self> {
-        let mut last = conn.prepare_cached("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")?;
+        let mut last =
+            conn.prepare_cached("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")?;
         let head = last
             .query_row([], |row| Ok(Self { seq: row.get(0)?, hash: row.get(1)? }))
             .optional()?;

@@ -157,11 +157,7 @@ fn save_share(conn: &Connection, order: &GiftOrder, total: ShareTotal) -> Result
     Ok(())
 }
 
-fn extend_combo(
-    turn: &Turn<'_>,
-    order: &GiftOrder,
-    transfer: i64,
-) -> Result<(String, u64), Fault> {
+fn extend_combo(turn: &Turn<'_>, order: &GiftOrder, transfer: i64) -> Result<(String, u64), Fault> {
     let content = &order.content;
     if order.combo {
         let found: Option<(String, i64)> = turn

@@ -115,8 +115,7 @@ impl Store {
         let (writes, queue) = sync_channel(QUEUE);
         let (reads, read_queue) = sync_channel(READ_QUEUE);
         let clock = options.clock;
-        let writer =
-            Writer { conn, queue, clock: clock.clone(), health: health.clone(), lock };
+        let writer = Writer { conn, queue, clock: clock.clone(), health: health.clone(), lock };
         spawn("ledger", move || writer.run())?;
         spawn("ledger-read", move || read(&reader, &read_queue, &clock))?;
         Ok(Self { path: path.into(), writes, reads, health })

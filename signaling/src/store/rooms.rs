@@ -253,9 +253,8 @@ pub(super) fn open_rooms(conn: &Connection, now: i64) -> rusqlite::Result<Vec<Ke
             })
         })?
         .collect::<rusqlite::Result<_>>()?;
-    let with_kept = |room: RoomRecord| {
-        Ok(KeptRoom { kept: kept(conn, &room.id, &room.slug, now)?, room })
-    };
+    let with_kept =
+        |room: RoomRecord| Ok(KeptRoom { kept: kept(conn, &room.id, &room.slug, now)?, room });
     rooms.into_iter().map(with_kept).collect()
 }
 
@@ -298,9 +297,7 @@ pub(super) fn revoke(turn: &Turn<'_>, id: &str, until: i64) -> Result<(), Fault>
              ON CONFLICT (id) DO UPDATE SET until = max(until, excluded.until)",
         )?
         .execute(params![id, until])?;
-    turn.conn
-        .prepare_cached("DELETE FROM revocation WHERE until <= ?1")?
-        .execute([turn.now])?;
+    turn.conn.prepare_cached("DELETE FROM revocation WHERE until <= ?1")?.execute([turn.now])?;
     Ok(())
 }
 

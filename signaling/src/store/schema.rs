@@ -25,8 +25,7 @@ pub(super) fn open_writer(path: &Path, durability: Durability) -> anyhow::Result
     let conn = Connection::open(path)
         .with_context(|| format!("cannot open the database {}", path.display()))?;
     conn.busy_timeout(std::time::Duration::from_secs(5))?;
-    let mode: String =
-        conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     ensure!(mode == "wal", "the database {} cannot use WAL: {mode}", path.display());
     let sync = match durability {
         Durability::Full => "FULL",
@@ -62,8 +61,10 @@ fn migrate(conn: &Connection) -> anyhow::Result<()> {
     }
     for (step, sql) in MIGRATIONS.iter().enumerate().skip(version) {
         let next = step + 1;
-        conn.execute_batch(&format!("BEGIN IMMEDIATE; {sql} PRAGMA user_version = {next}; COMMIT;"))
-            .with_context(|| format!("step {next}"))?;
+        conn.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {sql} PRAGMA user_version = {next}; COMMIT;"
+        ))
+        .with_context(|| format!("step {next}"))?;
     }
     Ok(())
 }

@@ -31,9 +31,7 @@ impl Fault {
     /// Everything else (disk full, failed write) poisons the whole transaction.
     pub(super) fn is_constraint(&self) -> bool {
         match self {
-            Self::Sql(error) => {
-                error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
-            }
+            Self::Sql(error) => error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation),
             Self::Refused(_) => false,
         }
     }
