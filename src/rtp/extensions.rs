@@ -108,3 +108,74 @@ impl AudioLevel {
         Some(Self { voice: byte & 0x80 != 0, minus_dbov: byte & 0x7f })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ids(profile: u16, data: &[u8]) -> Vec<(u8, usize)> {
+        Elements::new(profile, data).map(|element| (element.id, element.data.len())).collect()
+    }
+
+    #[test]
+    fn one_byte_form_skips_padding_between_elements() {
+        let data = [0x10, 0xaa, 0, 0, 0x22, 1, 2, 3, 0];
+        assert_eq!(ids(0xbede, &data), [(1, 1), (2, 3)]);
+    }
+
+    #[test]
+    fn one_byte_form_stops_at_id_fifteen_and_at_a_zero_id_with_length() {
+        assert_eq!(ids(0xbede, &[0x10, 1, 0xf0, 2, 0x20, 3]), [(1, 1)]);
+        assert_eq!(ids(0xbede, &[0x10, 1, 0x01, 2, 3, 0x20, 3]), [(1, 1)]);
+    }
+
+    #[test]
+    fn two_byte_form_has_empty_elements_and_any_appbits() {
+        let data = [1, 0, 0, 200, 2, 9, 9, 0];
+        assert_eq!(ids(0x1000, &data), [(1, 0), (200, 2)]);
+        assert_eq!(ids(0x100f, &data), [(1, 0), (200, 2)]);
+    }
+
+    #[test]
+    fn a_lying_length_ends_the_walk() {
+        assert_eq!(ids(0xbede, &[0x10, 1, 0x2f, 2]), [(1, 1)]);
+        assert_eq!(ids(0x1000, &[1, 1, 5, 2, 200, 1]), [(1, 1)]);
+        assert_eq!(ids(0x1000, &[1]), []);
+    }
+
+    #[test]
+    fn an_unknown_profile_has_no_elements() {
+        assert_eq!(ids(0xbedf, &[0x10, 1]), []);
+        assert_eq!(ids(0, &[0x10, 1]), []);
+    }
+
+    #[test]
+    fn values_of_known_elements() {
+        assert_eq!(transport_sequence(&[0x12, 0x34]), Some(0x1234));
+        assert_eq!(transport_sequence(&[0x12, 0x34, 0, 0]), Some(0x1234));
+        assert_eq!(transport_sequence(&[0x12]), None);
+        assert_eq!(token(b"v0"), Some("v0"));
+        assert_eq!(token(b"hi\0\0"), Some("hi"));
+        for hostile in [&b""[..], b"\0", b"a\0b", b"a b", b"\xff", b"a\r\nb"] {
+            assert_eq!(token(hostile), None);
+        }
+        let level = AudioLevel { voice: true, minus_dbov: 30 };
+        assert_eq!(AudioLevel::parse(&[0x80 | 30]), Some(level));
+        assert_eq!(AudioLevel::parse(&[]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_walked_within_bounds(
+            profile in prop_oneof![Just(0xbede), Just(0x1000), any::<u16>()],
+            data in proptest::collection::vec(any::<u8>(), 0..64),
+        ) {
+            let elements: Vec<_> = Elements::new(profile, &data).collect();
+            let used: usize = elements.iter().map(|element| element.data.len() + 1).sum();
+            prop_assert!(used <= data.len());
+            prop_assert!(elements.iter().all(|element| element.id != 0));
+        }
+    }
+}

@@ -204,3 +204,170 @@ impl FixedHeader {
         bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rtc_rtp::packet::Packet as OtherPacket;
+    use rtc_shared::marshal::{Marshal, Unmarshal};
+
+    use super::*;
+
+    /// One CSRC, a one-byte extension of two words, payload "abc", padding 3.
+    const FULL: [u8; 34] = [
+        0xb1, 0xe0, 0x12, 0x34, 1, 2, 3, 4, 5, 6, 7, 8, // fixed header
+        9, 10, 11, 12, // CSRC
+        0xbe, 0xde, 0, 2, 0x30, b'0', 0x51, 0x01, 0x02, 0, 0, 0, // extension
+        b'a', b'b', b'c', 0, 0, 3, // payload and padding
+    ];
+
+    #[test]
+    fn every_field_of_a_full_header_is_read() {
+        let header = RtpHeader::parse(&FULL).expect("well-formed");
+        assert!(header.marker && header.has_padding);
+        assert_eq!((header.payload_type, header.sequence), (96, 0x1234));
+        assert_eq!((header.timestamp, header.ssrc), (0x0102_0304, 0x0506_0708));
+        assert_eq!((header.header_len, header.padding_len), (28, 3));
+        assert_eq!(header.payload(&FULL), b"abc");
+        assert_eq!(header.payload_len(), 3);
+        assert_eq!(header.extensions(&FULL).find(3), Some(&b"0"[..]));
+        assert_eq!(header.extensions(&FULL).find(5), Some(&[1, 2][..]));
+        assert_eq!(header.extensions(&FULL).find(4), None);
+    }
+
+    #[test]
+    fn a_packet_cut_at_any_byte_is_refused_by_name() {
+        for len in 0..FULL.len() {
+            let found = RtpHeader::parse(&FULL[..len]).map(|header| header.payload_len());
+            let expected = match len {
+                0..12 => Err(RtpError::TooShort),
+                12..16 => Err(RtpError::CsrcCutShort),
+                16..28 => Err(RtpError::ExtensionCutShort),
+                // No byte to count, "a" to "c" as a count too large, then zero as a count.
+                28..34 => Err(RtpError::BadPadding),
+                _ => unreachable!("the loop ends before"),
+            };
+            assert_eq!(found, expected, "cut at {len}");
+        }
+    }
+
+    #[test]
+    fn padding_may_fill_the_packet_but_not_more() {
+        let mut packet = [0x80; 16];
+        packet[0] = 0xa0;
+        packet[15] = 4;
+        let header = RtpHeader::parse(&packet).expect("padding only");
+        assert_eq!((header.payload_len(), header.padding_len), (0, 4));
+        packet[15] = 5;
+        assert_eq!(RtpHeader::parse(&packet), Err(RtpError::BadPadding));
+        packet[15] = 0;
+        assert_eq!(RtpHeader::parse(&packet), Err(RtpError::BadPadding));
+    }
+
+    #[test]
+    fn a_protected_header_does_not_look_at_the_padding() {
+        let mut packet = FULL;
+        packet[33] = 255;
+        let header = RtpHeader::parse_protected(&packet).expect("header is in the clear");
+        assert_eq!(header.payload_range(), 28..34);
+        assert_eq!(header.opened(&packet), Err(RtpError::BadPadding));
+        assert_eq!(header.opened(&FULL), RtpHeader::parse(&FULL));
+        assert_eq!(header.opened(&FULL[..20]), Err(RtpError::TooShort));
+    }
+
+    #[test]
+    fn other_versions_are_refused() {
+        for first in [0x00, 0x40, 0xc0] {
+            let mut packet = FULL;
+            packet[0] = first;
+            assert_eq!(RtpHeader::parse(&packet), Err(RtpError::BadVersion));
+        }
+    }
+
+    #[test]
+    fn kinds_follow_the_first_two_bytes() {
+        for first in 0..=255_u8 {
+            let expected = match first {
+                0..=3 => Some(PacketKind::Stun),
+                20..=63 => Some(PacketKind::Dtls),
+                128..=191 => Some(PacketKind::Rtp),
+                _ => None,
+            };
+            assert_eq!(PacketKind::of(&[first, 0]), expected, "first byte {first}");
+        }
+        for second in 0..=255_u8 {
+            let rtcp = (192..=223).contains(&second);
+            assert_eq!(is_rtcp(second), rtcp);
+            let expected = if rtcp { PacketKind::Rtcp } else { PacketKind::Rtp };
+            assert_eq!(PacketKind::of(&[0x80, second]), Some(expected));
+        }
+        assert_eq!(PacketKind::of(&[]), None);
+        assert_eq!(PacketKind::of(&[0x80]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_stay_inside_any_packet(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            if let Ok(header) = RtpHeader::parse(&bytes) {
+                let padding = usize::from(header.padding_len);
+                let sum = header.header_len + header.payload_len() + padding;
+                prop_assert_eq!(sum, bytes.len());
+                prop_assert_eq!(header.extensions(&bytes).map(|e| e.data.len()).sum::<usize>()
+                    <= header.header_len, true);
+            }
+        }
+
+        #[test]
+        fn a_written_header_reads_back(
+            padding: bool, marker: bool, payload_type in 0..128_u8, sequence: u16,
+            timestamp: u32, ssrc: u32,
+        ) {
+            let fixed =
+                FixedHeader { padding, marker, payload_type, sequence, timestamp, ssrc };
+            let mut packet = fixed.to_bytes().to_vec();
+            packet.extend_from_slice(&[7, 1]);
+            let header = RtpHeader::parse(&packet).expect("written here");
+            prop_assert_eq!(header.payload_len(), if padding { 1 } else { 2 });
+            let back = FixedHeader {
+                padding: header.has_padding,
+                marker: header.marker,
+                payload_type: header.payload_type,
+                sequence: header.sequence,
+                timestamp: header.timestamp,
+                ssrc: header.ssrc,
+            };
+            prop_assert_eq!(back, fixed);
+            let other = OtherPacket::unmarshal(&mut &packet[..]).expect("rtc-rtp reads it");
+            prop_assert_eq!(other.header.sequence_number, sequence);
+            prop_assert_eq!((other.header.timestamp, other.header.ssrc), (timestamp, ssrc));
+            prop_assert_eq!(&other.payload[..], header.payload(&packet));
+        }
+
+        #[test]
+        fn packets_of_rtc_rtp_are_read_alike(
+            marker: bool, payload_type in 0..128_u8, sequence: u16, timestamp: u32, ssrc: u32,
+            csrc in proptest::collection::vec(any::<u32>(), 0..15),
+            mid in proptest::collection::vec(b'a'..=b'z', 1..16),
+            payload in proptest::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let mut other = OtherPacket::default();
+            other.header.version = 2;
+            other.header.marker = marker;
+            other.header.payload_type = payload_type;
+            other.header.sequence_number = sequence;
+            other.header.timestamp = timestamp;
+            other.header.ssrc = ssrc;
+            other.header.csrc = csrc;
+            other.header.set_extension(4, mid.clone().into()).expect("fits one byte");
+            other.payload = payload.clone().into();
+            let packet = other.marshal().expect("writes");
+            let header = RtpHeader::parse(&packet).expect("reads");
+            prop_assert_eq!(header.payload(&packet), &payload[..]);
+            prop_assert_eq!(header.extensions(&packet).find(4), Some(&mid[..]));
+            prop_assert_eq!(
+                (header.marker, header.payload_type, header.sequence, header.timestamp, header.ssrc),
+                (marker, payload_type, sequence, timestamp, ssrc)
+            );
+        }
+    }
+}

@@ -109,3 +109,99 @@ impl TimestampExtender {
         self.highest
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn comparisons_wrap() {
+        assert!(sequence_is_newer(0, 65_535));
+        assert!(!sequence_is_newer(65_535, 0));
+        assert!(!sequence_is_newer(5, 5));
+        assert_eq!(sequence_distance(2, 65_534), 4);
+        assert!(timestamp_is_newer(10, u32::MAX - 10));
+        assert_eq!(timestamp_distance(3, u32::MAX), 4);
+        // Half the range away is no order at all: neither is newer.
+        assert!(!sequence_is_newer(0, 32_768) && !sequence_is_newer(32_768, 0));
+    }
+
+    #[test]
+    fn packets_before_the_first_have_numbers_too() {
+        let mut extender = SequenceExtender::new();
+        let first = extender.extend(0);
+        assert_eq!(extender.extend(65_535), first - 1);
+        assert_eq!(extender.extend(1), first + 1);
+        assert_eq!(extender.highest(), Some(first + 1));
+        // Nothing an attacker repeats walks the numbers down: old ones do not move the highest.
+        for _ in 0..100_000 {
+            assert_eq!(extender.extend(32_769), first + 1 - 32_768);
+        }
+    }
+
+    #[test]
+    fn peeking_remembers_nothing() {
+        let mut extender = SequenceExtender::new();
+        let first = extender.extend(65_000);
+        assert_eq!(extender.peek(10), first + 546);
+        assert_eq!(extender.highest(), Some(first));
+    }
+
+    proptest! {
+        /// A stream in any order of arrival, within a window of reordering, keeps its distances.
+        #[test]
+        fn reordered_streams_extend_to_true_distances(
+            start: u16,
+            jumps in proptest::collection::vec((1..500_u64, 0..2_000_u64), 1..300),
+        ) {
+            let mut sent = 0;
+            let mut arrivals: Vec<(u64, u64)> = jumps.iter().map(|(gap, delay)| {
+                sent += gap;
+                (sent + delay, sent)
+            }).collect();
+            arrivals.sort_unstable();
+            let mut extender = SequenceExtender::new();
+            let origin = arrivals.first().map_or(0, |(_, sent)| *sent);
+            let mut base = None;
+            for (_, sent) in arrivals {
+                let wire = start.wrapping_add(sent as u16);
+                let extended = extender.extend(wire);
+                prop_assert_eq!(extended as u16, wire);
+                let base = *base.get_or_insert(extended);
+                prop_assert_eq!(extended.wrapping_sub(base), sent.wrapping_sub(origin));
+            }
+        }
+
+        #[test]
+        fn timestamps_extend_to_true_distances(
+            start: u32,
+            steps in proptest::collection::vec(-1_000_000_000..2_000_000_000_i64, 1..200),
+        ) {
+            let mut extender = TimestampExtender::new();
+            let base = extender.extend(start);
+            prop_assert_eq!(base as u32, start);
+            let mut highest = 0_i64;
+            for step in steps {
+                let at = highest + step;
+                let wire = start.wrapping_add(at as u32);
+                prop_assert_eq!(extender.extend(wire), base.wrapping_add_signed(at));
+                highest = highest.max(at);
+            }
+        }
+
+        #[test]
+        fn any_numbers_stay_near_the_highest(
+            numbers in proptest::collection::vec(any::<u16>(), 1..200),
+        ) {
+            let mut extender = SequenceExtender::new();
+            for number in numbers {
+                let extended = extender.extend(number);
+                let highest = extender.highest().expect("one was seen");
+                prop_assert!(highest - extended <= 32_768);
+                prop_assert_eq!(extended as u16, number);
+            }
+        }
+    }
+}

@@ -16,16 +16,22 @@ const FU_START: u8 = 0x80;
 pub(super) fn describe(payload: &[u8]) -> Result<FrameFacts, RtpError> {
     let mut cursor = Cursor::new(payload, RtpError::DescriptorTooShort);
     let indicator = cursor.u8()?;
-    let mut facts = FrameFacts { discardable: indicator & 0x60 == 0, ..FrameFacts::default() };
+    let mut facts = FrameFacts::default();
+    // Only a slice's nal_ref_idc is believed: FFmpeg writes 0 for aggregates of parameter sets.
+    let unreferenced = indicator & 0x60 == 0;
     match indicator & 0x1f {
         STAP_A => read_aggregate(cursor, &mut facts)?,
         FU_A => {
             let header = cursor.u8()?;
+            facts.discardable = unreferenced && header & 0x1f == SLICE;
             if header & FU_START != 0 {
                 note_unit(header & 0x1f, cursor.rest(), &mut facts);
             }
         }
-        kind => note_unit(kind, cursor.rest(), &mut facts),
+        kind => {
+            facts.discardable = unreferenced && kind == SLICE;
+            note_unit(kind, cursor.rest(), &mut facts);
+        }
     }
     Ok(facts)
 }

@@ -33,7 +33,7 @@ pub struct Tl0PicIdx {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FrameFacts {
     /// First packet of a frame that a decoder can start with: VP8 S=1, PID=0 and a key frame;
-    /// VP9 B=1, P=0, spatial layer 0; H.264 a packet with an SPS or with the first slice of an IDR
+    /// VP9 B=1, P=0, spatial layer 0 and a key frame's header; H.264 a packet with an SPS or with the first slice of an IDR
     /// picture; AV1 the N bit or a sequence header. H.264 may set it on more than one packet of a
     /// frame: a switch begins at the first. Always true for audio.
     pub key_frame_start: bool,
@@ -44,7 +44,7 @@ pub struct FrameFacts {
     /// A receiver may begin to take this temporal layer here: VP8 layer sync (Y), VP9 switching up
     /// point (U). Later codecs tell by the dependency descriptor.
     pub layer_sync: bool,
-    /// No other frame depends on this one (VP8 N bit, H.264 nal_ref_idc 0).
+    /// No other frame depends on this one (VP8 N bit, nal_ref_idc 0 of a H.264 slice).
     pub discardable: bool,
     /// Temporal layer, 0-7, when the payload names it.
     pub temporal_id: Option<u8>,
@@ -121,3 +121,6 @@ fn patch_picture_id(payload: &mut [u8], id: PictureId, shift: u16) {
         *byte = (value & 0x7f) as u8;
     }
 }
+
+#[cfg(test)]
+mod tests;

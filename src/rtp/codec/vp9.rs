@@ -34,8 +34,18 @@ pub(super) fn describe(payload: &[u8]) -> Result<FrameFacts, RtpError> {
     facts.frame_start = flags & BEGINS_FRAME != 0;
     facts.key_frame_start = facts.frame_start
         && flags & INTER_PREDICTED == 0
-        && facts.spatial_id.is_none_or(|spatial| spatial == 0);
+        && facts.spatial_id.is_none_or(|spatial| spatial == 0)
+        && is_key_frame_header(cursor.rest());
     Ok(facts)
+}
+
+/// Whether a VP9 frame starts with a key frame's uncompressed header (VP9 bitstream specification
+/// 6.2): frame_marker 0b10, two profile bits (and a reserved one in profile 3),
+/// show_existing_frame 0, frame_type 0. Asked as well as the P bit because FFmpeg never sets that.
+fn is_key_frame_header(frame: &[u8]) -> bool {
+    let Some(&first) = frame.first() else { return false };
+    let flags = if first & 0x30 == 0x30 { first << 1 } else { first };
+    first >> 6 == 0b10 && flags & 0x0c == 0
 }
 
 fn read_layers(cursor: &mut Cursor<'_>, flags: u8, facts: &mut FrameFacts) -> Result<(), RtpError> {

@@ -72,3 +72,8 @@ pub struct FullIntraRequest {
     /// Counts requests; a repeat of a request keeps its number.
     pub sequence: u8,
 }
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod twcc_tests;

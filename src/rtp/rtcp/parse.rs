@@ -94,7 +94,6 @@ struct Frame<'a> {
 impl<'a> Frame<'a> {
     /// The first packet and the bytes behind it. The outer error ends the walk, the inner one is
     /// this packet's own.
-    #[expect(clippy::type_complexity, reason = "two kinds of error, told apart once")]
     fn split(bytes: &'a [u8]) -> Result<(Result<Self, RtpError>, &'a [u8]), RtpError> {
         let mut cursor = Cursor::new(bytes, RtpError::RtcpCutShort);
         let [first, packet_type] = cursor.u16()?.to_be_bytes();
