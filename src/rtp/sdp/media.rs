@@ -59,8 +59,8 @@ pub(super) mod uri {
     pub(in super::super) const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
 }
 
-/// The ids (1-14, the one-byte form of RFC 8285) of the extensions we read. An id used twice in
-/// one m-line counts for the first.
+/// The ids (1-14, the one-byte form of RFC 8285) of the extensions we read and the peer sends. An
+/// id used twice in one m-line counts for the first.
 pub(super) fn extension_ids(description: &Description<'_>, section: &Section<'_>) -> ExtensionIds {
     let mut ids = ExtensionIds::default();
     let mut used = [false; 15];
@@ -69,7 +69,11 @@ pub(super) fn extension_ids(description: &Description<'_>, section: &Section<'_>
     for line in lines {
         let mut words = line.split_ascii_whitespace();
         let (Some(id), Some(name)) = (words.next(), words.next()) else { continue };
-        let Ok(id) = id.split('/').next().unwrap_or(id).parse::<u8>() else { continue };
+        let (id, direction) = id.split_once('/').unwrap_or((id, "sendrecv"));
+        let Ok(id) = id.parse::<u8>() else { continue };
+        if !matches!(direction, "sendrecv" | "sendonly") {
+            continue;
+        }
         let field = match name {
             uri::MID => &mut ids.mid,
             uri::RID => &mut ids.rid,
@@ -150,5 +154,5 @@ pub(super) fn check_rtcp_mux(
     let muxed = |section: &&Section<'_>| {
         section.port == 0 || description.value(section, "rtcp-mux").is_some()
     };
-    if usable.iter().all(|section| muxed(section)) { Ok(()) } else { Err(SdpError::NoRtcpMux) }
+    if usable.iter().all(muxed) { Ok(()) } else { Err(SdpError::NoRtcpMux) }
 }

@@ -95,7 +95,7 @@ impl Writer {
 
     /// A section of the offer that we decline. Its words were checked to be tokens.
     pub(super) fn rejected(&mut self, section: &Section<'_>) {
-        let format = section.formats.iter().next().copied().unwrap_or("0");
+        let format = section.formats.first().copied().unwrap_or("0");
         line!(self, "m={} 0 {} {format}", section.kind, section.protocol);
         line!(self, "c=IN IP4 0.0.0.0");
         if let Some(mid) = section.mid {
@@ -112,7 +112,6 @@ impl Writer {
         }
         for ssrc in [Some(ssrc), rtx].into_iter().flatten() {
             line!(self, "a=ssrc:{ssrc} cname:{stream}");
-            line!(self, "a=ssrc:{ssrc} msid:{stream} {track}");
         }
     }
 
