@@ -1,1 +1,115 @@
+//! Paths, nomination, consent and restart.
 
+use super::*;
+use crate::sfu::egress::Batch;
+use crate::sfu::transport::stun::tests::{Check, PASSWORD};
+
+#[expect(clippy::disallowed_methods, reason = "tests need some instant to count from")]
+fn epoch() -> Instant {
+    Instant::now()
+}
+
+fn path(port: u16) -> Path {
+    Path { local: 0, remote: ([192, 0, 2, 1], port).into() }
+}
+
+fn agent() -> IceAgent {
+    IceAgent::new(IceCredentials { ufrag: "local".into(), password: PASSWORD.into() })
+}
+
+/// Handle a check; the outcome and whether something was sent.
+fn check(
+    agent: &mut IceAgent,
+    now: Instant,
+    from: Path,
+    check: &Check<'_>,
+) -> (Result<StunOutcome, DropReason>, usize) {
+    let bytes = check.write([1; 12]);
+    let mut sent = 0;
+    let mut batch = Batch::new();
+    let mut sink = |batch: &mut Batch| {
+        assert!(batch.messages.iter().all(|message| message.path == from));
+        sent += batch.messages.len();
+    };
+    let mut egress = Egress::new(&mut batch, &mut sink);
+    let request = StunRequest::parse(&bytes).unwrap();
+    let outcome = agent.handle(now, from, &request, &mut egress);
+    egress.flush();
+    (outcome, sent)
+}
+
+#[test]
+fn the_first_validated_path_serves_until_one_is_nominated() {
+    let (mut agent, now) = (agent(), epoch());
+    let plain = Check { use_candidate: false, ..Check::default() };
+    let (first, sent) = check(&mut agent, now, path(1), &plain);
+    let first = first.unwrap();
+    assert!(first.new_path && first.nominated && sent == 1);
+    let (second, _) = check(&mut agent, now, path(2), &plain);
+    assert!(second.unwrap().new_path);
+    assert_eq!(agent.selected(), Some(path(1)));
+    let (third, _) = check(&mut agent, now, path(2), &Check::default());
+    assert!(third.unwrap().nominated);
+    assert_eq!(agent.selected(), Some(path(2)));
+}
+
+#[test]
+fn nothing_unauthenticated_is_answered_or_changes_anything() {
+    let (mut agent, now) = (agent(), epoch());
+    let forged = Check { password: "not the password at all", ..Check::default() };
+    assert_eq!(check(&mut agent, now, path(1), &forged), (Err(DropReason::StunIntegrity), 0));
+    let stranger = Check { username: "other:remote", ..Check::default() };
+    assert_eq!(check(&mut agent, now, path(1), &stranger), (Err(DropReason::StunUnknownUfrag), 0));
+    assert_eq!((agent.selected(), agent.last_authenticated()), (None, None));
+}
+
+#[test]
+fn a_controlled_peer_is_told_and_not_validated() {
+    let (mut agent, now) = (agent(), epoch());
+    let (outcome, sent) =
+        check(&mut agent, now, path(1), &Check { controlled: true, ..Check::default() });
+    assert_eq!((outcome, sent), (Ok(StunOutcome::default()), 1));
+    assert_eq!(agent.selected(), None);
+}
+
+#[test]
+fn consent_ends_after_fifteen_seconds_and_comes_back() {
+    let (mut agent, now) = (agent(), epoch());
+    check(&mut agent, now, path(1), &Check::default()).0.unwrap();
+    assert!(agent.may_send(now + CONSENT - Duration::from_millis(1)));
+    assert!(!agent.may_send(now + CONSENT));
+    agent.authenticated(now + CONSENT);
+    assert!(agent.may_send(now + CONSENT));
+}
+
+#[test]
+fn old_credentials_die_when_the_new_ones_are_used() {
+    let (mut agent, now) = (agent(), epoch());
+    check(&mut agent, now, path(1), &Check::default()).0.unwrap();
+    check(&mut agent, now, path(2), &Check { use_candidate: false, ..Check::default() }).0.unwrap();
+    let password = "new password of 22 characters";
+    agent.restart(IceCredentials { ufrag: "fresh".into(), password: password.into() });
+    // Still good: the peer may not know yet.
+    check(&mut agent, now, path(1), &Check::default()).0.unwrap();
+    let fresh = Check { username: "fresh:remote", password, ..Check::default() };
+    assert!(check(&mut agent, now, path(3), &fresh).0.unwrap().nominated);
+    assert_eq!(agent.selected(), Some(path(3)));
+    assert!(!agent.is_validated(path(2)));
+    let replayed = check(&mut agent, now, path(4), &Check::default());
+    assert_eq!(replayed, (Err(DropReason::StunUnknownUfrag), 0));
+}
+
+#[test]
+fn paths_are_bounded_and_the_selected_one_stays() {
+    let (mut agent, now) = (agent(), epoch());
+    check(&mut agent, now, path(1), &Check::default()).0.unwrap();
+    let plain = Check { use_candidate: false, ..Check::default() };
+    let mut evicted = Vec::new();
+    for port in 2..20 {
+        let at = now + Duration::from_secs(u64::from(port));
+        evicted.extend(check(&mut agent, at, path(port), &plain).0.unwrap().evicted);
+    }
+    assert_eq!(evicted.len(), 19 - MAX_PATHS);
+    assert_eq!(evicted.first(), Some(&path(2)));
+    assert!(agent.is_validated(path(1)) && agent.is_validated(path(19)));
+}
