@@ -17,9 +17,10 @@
 pub mod config;
 pub mod http;
 pub mod keys;
+pub mod metrics;
 pub mod net;
 pub mod rtp;
-mod server;
 pub mod sfu;
+mod server;
 
 pub use server::Server;

@@ -4,10 +4,14 @@
 #[cfg(not(unix))]
 compile_error!("the media plane needs a Unix system");
 
+pub mod collector;
+pub mod interfaces;
+pub mod plane;
 pub mod relay;
 pub mod send_counters;
 pub mod send_plan;
 pub mod socket;
+pub mod stats;
 #[cfg(all(target_os = "linux", not(feature = "portable-udp")))]
 pub mod udp;
 #[cfg(any(not(target_os = "linux"), feature = "portable-udp"))]

@@ -1,0 +1,224 @@
+//! What a shard tells the metrics task: plain integers in the thread, copied to padded atomics a
+//! few times a second, so that the packet path makes no metrics call.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::net::send_counters::RUN_BOUNDS;
+use crate::sfu::drop_reason::DropReason;
+
+macro_rules! counts {
+    ($($variant:ident => $name:literal, $help:literal;)*) => {
+        /// A number of a shard that only grows.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Count { $(#[doc = $help] $variant,)* }
+
+        impl Count {
+            /// All of them, in declaration order: the index of a number.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The metric's name.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// The metric's help text.
+            #[must_use]
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$variant => $help,)* }
+            }
+        }
+    };
+}
+
+counts! {
+    DatagramsIn => "greenroom_datagrams_in_total", "UDP datagrams received.";
+    ReceiveErrors => "greenroom_receive_errors_total", "Receive calls that failed.";
+    PacketsIn => "greenroom_packets_in_total", "RTP packets accepted from publishers.";
+    BytesIn => "greenroom_media_bytes_in_total", "RTP payload bytes accepted from publishers.";
+    PacketsOut => "greenroom_packets_out_total", "RTP packets sealed for viewers, retransmissions included.";
+    BytesOut => "greenroom_media_bytes_out_total", "Sealed RTP bytes for viewers.";
+    MediaMessages => "greenroom_media_messages_total", "Media messages queued, one or more packets each.";
+    Retransmissions => "greenroom_retransmissions_total", "RTP packets retransmitted to viewers.";
+    PaddingBytes => "greenroom_padding_bytes_total", "RTP padding added to make packets of a run equal.";
+    KeyFramesWanted => "greenroom_key_frames_wanted_total", "Key-frame requests by viewers, joins included.";
+    KeyFramesAsked => "greenroom_key_frames_asked_total", "Key-frame requests sent to publishers.";
+    NacksSent => "greenroom_nacks_sent_total", "Sequence numbers asked for again at publishers.";
+    Recovered => "greenroom_recovered_total", "Packets recovered by retransmission from a publisher.";
+    RelayedOut => "greenroom_relayed_out_total", "Frame parts sent to another shard.";
+    RelayedIn => "greenroom_relayed_in_total", "Frame parts received from another shard.";
+    Handshakes => "greenroom_handshakes_total", "DTLS handshakes completed.";
+    TransportsClosed => "greenroom_transports_closed_total", "Transports that ended, for any reason.";
+    SendCalls => "greenroom_send_calls_total", "System calls made to send.";
+    SentMessages => "greenroom_sent_messages_total", "Messages the kernel took, one walk of its network stack each.";
+    SentDatagrams => "greenroom_datagrams_out_total", "UDP datagrams in the messages the kernel took.";
+    SentBytes => "greenroom_bytes_out_total", "UDP payload bytes in the messages the kernel took.";
+    SegmentationHalts => "greenroom_segmentation_halts_total", "Times a device refused segmentation and it was switched off for a minute.";
+    Turns => "greenroom_shard_turns_total", "Turns of the shard loops.";
+    ShardPanics => "greenroom_shard_panics_total", "Shard threads that panicked; the process ends after one.";
+}
+
+/// Numbers of [`Count`].
+pub const COUNTS: usize = Count::ALL.len();
+
+/// Numbers of [`DropReason`].
+const DROPS: usize = DropReason::ALL.len();
+
+/// Upper bounds of the residence histogram, in nanoseconds.
+pub const RESIDENCE_BOUNDS_NS: [u64; 12] = [
+    50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 3_000_000, 5_000_000, 10_000_000,
+    20_000_000, 50_000_000, 100_000_000,
+];
+
+/// How long received messages stayed: from the kernel's receive time to the end of the turn that
+/// handled them, sending included. A frame part that waits for its frame's end stays longer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Residence {
+    /// By [`RESIDENCE_BOUNDS_NS`]; the last counts what is above them all.
+    pub buckets: [u64; RESIDENCE_BOUNDS_NS.len() + 1],
+    /// Sum of all, in nanoseconds.
+    pub sum_ns: u64,
+}
+
+impl Residence {
+    /// Count one message.
+    pub fn record(&mut self, ns: u64) {
+        let bucket = RESIDENCE_BOUNDS_NS.partition_point(|bound| *bound < ns);
+        if let Some(count) = self.buckets.get_mut(bucket) {
+            *count += 1;
+        }
+        self.sum_ns = self.sum_ns.saturating_add(ns);
+    }
+}
+
+/// A shard's numbers at one moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// By [`Count`].
+    pub counts: [u64; COUNTS],
+    /// By [`DropReason`].
+    pub drops: [u64; DROPS],
+    /// Messages by datagrams; see [`RUN_BOUNDS`].
+    pub runs: [u64; RUN_BOUNDS.len()],
+    /// Residence of received messages.
+    pub residence: Residence,
+    /// Transports alive.
+    pub transports: u64,
+}
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        Self {
+            counts: [0; COUNTS],
+            drops: [0; DROPS],
+            runs: [0; RUN_BOUNDS.len()],
+            residence: Residence::default(),
+            transports: 0,
+        }
+    }
+}
+
+/// A [`Snapshot`] that one shard writes and everybody reads. On cache lines of its own, so that
+/// shards do not slow each other down.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct ShardStats {
+    counts: [AtomicU64; COUNTS],
+    drops: [AtomicU64; DROPS],
+    runs: [AtomicU64; RUN_BOUNDS.len()],
+    residence: [AtomicU64; RESIDENCE_BOUNDS_NS.len() + 1],
+    residence_sum_ns: AtomicU64,
+    transports: AtomicU64,
+}
+
+impl Default for ShardStats {
+    fn default() -> Self {
+        Self {
+            counts: [const { AtomicU64::new(0) }; COUNTS],
+            drops: [const { AtomicU64::new(0) }; DROPS],
+            runs: [const { AtomicU64::new(0) }; RUN_BOUNDS.len()],
+            residence: [const { AtomicU64::new(0) }; RESIDENCE_BOUNDS_NS.len() + 1],
+            residence_sum_ns: AtomicU64::new(0),
+            transports: AtomicU64::new(0),
+        }
+    }
+}
+
+impl ShardStats {
+    /// Replace what is there; only the shard itself does.
+    pub fn publish(&self, snapshot: &Snapshot) {
+        store(&self.counts, &snapshot.counts);
+        store(&self.drops, &snapshot.drops);
+        store(&self.runs, &snapshot.runs);
+        store(&self.residence, &snapshot.residence.buckets);
+        self.residence_sum_ns.store(snapshot.residence.sum_ns, Ordering::Relaxed);
+        self.transports.store(snapshot.transports, Ordering::Relaxed);
+    }
+
+    /// Read all; numbers may be of neighbouring moments.
+    #[must_use]
+    pub fn read(&self) -> Snapshot {
+        Snapshot {
+            counts: load(&self.counts),
+            drops: load(&self.drops),
+            runs: load(&self.runs),
+            residence: Residence {
+                buckets: load(&self.residence),
+                sum_ns: self.residence_sum_ns.load(Ordering::Relaxed),
+            },
+            transports: self.transports(),
+        }
+    }
+
+    /// Transports alive.
+    #[must_use]
+    pub fn transports(&self) -> u64 {
+        self.transports.load(Ordering::Relaxed)
+    }
+
+    /// Count a panic of the shard's thread, which publishes no more.
+    pub fn panicked(&self) {
+        self.counts[Count::ShardPanics as usize].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn store<const N: usize>(to: &[AtomicU64; N], from: &[u64; N]) {
+    to.iter().zip(from).for_each(|(to, from)| to.store(*from, Ordering::Relaxed));
+}
+
+fn load<const N: usize>(from: &[AtomicU64; N]) -> [u64; N] {
+    std::array::from_fn(|index| from[index].load(Ordering::Relaxed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_published_is_read() {
+        let stats = ShardStats::default();
+        let mut snapshot = Snapshot { transports: 7, ..Snapshot::default() };
+        snapshot.counts[Count::Turns as usize] = 3;
+        snapshot.drops[DropReason::Gate as usize] = 4;
+        snapshot.runs[2] = 5;
+        snapshot.residence.record(60_000);
+        stats.publish(&snapshot);
+        let read = stats.read();
+        assert_eq!(read.counts, snapshot.counts);
+        assert_eq!(read.drops, snapshot.drops);
+        assert_eq!((read.runs, read.transports), (snapshot.runs, 7));
+        assert_eq!(read.residence, snapshot.residence);
+    }
+
+    #[test]
+    fn residence_counts_at_and_above_its_bounds() {
+        let mut residence = Residence::default();
+        for ns in [0, 50_000, 50_001, 100_000_000, 100_000_001, u64::MAX] {
+            residence.record(ns);
+        }
+        assert_eq!(residence.buckets[0], 2);
+        assert_eq!(residence.buckets[1], 1);
+        assert_eq!(residence.buckets[11..], [1, 2]);
+    }
+}
