@@ -8,6 +8,8 @@
 //! | [`config`] | start | every option, with its default |
 //! | [`http`] | request | pages, `/ws`, WHIP/WHEP, REST, health |
 //! | `signaling` (crate) | message | protocol, rooms, stage, chat, gifts, tokens, the ledger |
+//! | [`net`] | datagram | sockets, shard threads, the director of the media plane |
+//! | [`metrics`] | scrape | the registry behind `/metrics` |
 //! | [`sfu`] | packet | every media decision of one shard; sans-I/O |
 //! | [`rtp`] | bytes | packets, codecs' descriptors, SDP; pure |
 //!
@@ -20,7 +22,7 @@ pub mod keys;
 pub mod metrics;
 pub mod net;
 pub mod rtp;
-pub mod sfu;
 mod server;
+pub mod sfu;
 
 pub use server::Server;

@@ -5,7 +5,10 @@
 compile_error!("the media plane needs a Unix system");
 
 pub mod collector;
+pub mod director;
+pub mod inbox;
 pub mod interfaces;
+pub mod negotiation;
 pub mod plane;
 pub mod relay;
 pub mod send_counters;
