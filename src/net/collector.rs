@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{
+    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
+};
 
 use crate::net::send_counters::RUN_BOUNDS;
 use crate::net::stats::{Count, RESIDENCE_BOUNDS_NS, ShardStats, Snapshot};
@@ -34,7 +36,12 @@ impl MediaCollector {
     /// A name that Prometheus does not allow: a bug in this file's tables.
     pub fn new(shards: Arc<[ShardStats]>) -> anyhow::Result<Self> {
         let counts = Count::ALL.iter().map(|count| ((count.name(), count.help()), None));
-        let others = [(DROPPED, Some("reason")), (RUNS, None), (RESIDENCE, None), (TRANSPORTS, Some("shard"))];
+        let others = [
+            (DROPPED, Some("reason")),
+            (RUNS, None),
+            (RESIDENCE, None),
+            (TRANSPORTS, Some("shard")),
+        ];
         let descriptions = counts
             .chain(others)
             .map(|((name, help), label)| {
@@ -90,11 +97,7 @@ impl Collector for MediaCollector {
     }
 }
 
-fn family(
-    (name, help): (&str, &str),
-    kind: MetricType,
-    metrics: Vec<Metric>,
-) -> MetricFamily {
+fn family((name, help): (&str, &str), kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
     let mut family = MetricFamily::default();
     family.set_name(name.to_owned());
     family.set_help(help.to_owned());

@@ -168,7 +168,14 @@ impl Director {
                 });
                 self.finish_open(transport, opened, reply).await;
             }
-            MediaCommand::OpenWatch { room, transport, guest_seats, backstage, own_seat, reply } => {
+            MediaCommand::OpenWatch {
+                room,
+                transport,
+                guest_seats,
+                backstage,
+                own_seat,
+                reply,
+            } => {
                 let address = Address { id: transport, room };
                 let wish = (guest_seats, backstage, own_seat);
                 let opened = self.identity(transport).map(|identity| {

@@ -57,9 +57,7 @@ unsafe fn address_of(interface: &libc::ifaddrs) -> Option<IpAddr> {
 fn is_useful(address: &IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => !v4.is_link_local() && !v4.is_unspecified() && !v4.is_multicast(),
-        IpAddr::V6(v6) => {
-            !v6.is_unicast_link_local() && !v6.is_unspecified() && !v6.is_multicast()
-        }
+        IpAddr::V6(v6) => !v6.is_unicast_link_local() && !v6.is_unspecified() && !v6.is_multicast(),
     }
 }
 
@@ -114,7 +112,8 @@ mod tests {
     #[test]
     fn the_order_is_lan_before_loopback_and_v4_before_v6() {
         let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
-        let order = in_order(vec![ip("::1"), ip("fd00::1"), ip("127.0.0.1"), ip("10.0.0.1"), ip("::1")]);
+        let order =
+            in_order(vec![ip("::1"), ip("fd00::1"), ip("127.0.0.1"), ip("10.0.0.1"), ip("::1")]);
         assert_eq!(order, [ip("10.0.0.1"), ip("fd00::1"), ip("127.0.0.1"), ip("::1")]);
     }
 }

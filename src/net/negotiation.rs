@@ -315,8 +315,7 @@ fn restart_whep(
 ) -> Result<(MediaAnswer, Option<IceCredentials>), Refusal> {
     let offer = WhepOffer::parse(sdp).map_err(refusal)?;
     // The same numbers in the same order: an ICE restart keeps every stream.
-    let mut numbers =
-        tracks.iter().flat_map(|track| [Some(track.ssrc), track.rtx_ssrc]).flatten();
+    let mut numbers = tracks.iter().flat_map(|track| [Some(track.ssrc), track.rtx_ssrc]).flatten();
     let answer = offer.answer(local, preference(role), seat, &mut || numbers.next().unwrap_or(1));
     check_same_session(offer.peer(), answer.setup, role, fingerprint)?;
     if answer.tracks != tracks {

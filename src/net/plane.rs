@@ -71,7 +71,9 @@ impl MediaConfig {
                     tracing::warn!(%address, %error, "media does not listen here");
                 }
                 Err(error) => {
-                    return Err(anyhow!("cannot listen on {address}/udp (media.addresses): {error}"));
+                    return Err(anyhow!(
+                        "cannot listen on {address}/udp (media.addresses): {error}"
+                    ));
                 }
             }
         }

@@ -67,8 +67,18 @@ const DROPS: usize = DropReason::ALL.len();
 
 /// Upper bounds of the residence histogram, in nanoseconds.
 pub const RESIDENCE_BOUNDS_NS: [u64; 12] = [
-    50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 3_000_000, 5_000_000, 10_000_000,
-    20_000_000, 50_000_000, 100_000_000,
+    50_000,
+    100_000,
+    200_000,
+    500_000,
+    1_000_000,
+    2_000_000,
+    3_000_000,
+    5_000_000,
+    10_000_000,
+    20_000_000,
+    50_000_000,
+    100_000_000,
 ];
 
 /// How long received messages stayed: from the kernel's receive time to the end of the turn that

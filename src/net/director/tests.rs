@@ -116,7 +116,8 @@ async fn a_closed_transport_makes_room_on_its_shard() {
     rig.open_watch(third).await.expect("an offer");
     rig.closed.send(third).await.expect("the director runs");
     assert_eq!(rig.allocate().await.shard(), 0, "both shards have one, the first is taken");
-    let answer = rig.media.ask(|reply| MediaCommand::GrowWatch { transport: third, guest_seats: 3, reply });
+    let answer =
+        rig.media.ask(|reply| MediaCommand::GrowWatch { transport: third, guest_seats: 3, reply });
     assert_eq!(answer.await.expect_err("gone").code, Code::NotFound);
 }
 
@@ -146,7 +147,8 @@ async fn a_publisher_gets_an_answer_and_can_restart_ice_but_nothing_else() {
     let ShardCommand::AddTransport(spec) = rig.next(0).await.command else { panic!("no spec") };
     assert_eq!(spec.local_ice.ufrag, answer.ice_ufrag);
 
-    let restart = |sdp| rig.media.ask(|reply| MediaCommand::RestartIce { transport: id, sdp, reply });
+    let restart =
+        |sdp| rig.media.ask(|reply| MediaCommand::RestartIce { transport: id, sdp, reply });
     let again = restart(Some(publish_offer("efgh", "actpass"))).await.expect("an answer");
     assert_ne!(again.ice_ufrag, answer.ice_ufrag);
     let other = publish_offer("efgh", "actpass").replace("AB:AB", "AB:AC");
