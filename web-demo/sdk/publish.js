@@ -1,0 +1,152 @@
+/** Uplink ceilings: what a good single layer needs, not what the camera could produce. */
+const HOST_VIDEO_BPS = 2_500_000;
+const GUEST_VIDEO_BPS = 1_200_000;
+const AUDIO_BPS = 64_000;
+
+/**
+ * The connection that sends camera and microphone. We offer, the server answers, and it accepts
+ * the media only while the seat state says so.
+ */
+export class Publisher {
+  #request;
+  #senders = {};
+  #closed = false;
+  #last = { bytes: 0, at: 0 };
+
+  /**
+   * @param {{
+   *   request: (type: string, data: object) => Promise<any>,
+   *   stream: MediaStream,
+   *   seat: number,
+   *   iceServers?: RTCIceServer[],
+   *   onState?: (state: RTCPeerConnectionState) => void,
+   * }} options
+   */
+  constructor({ request, stream, seat, iceServers = [], onState = () => {} }) {
+    this.#request = request;
+    this.stream = stream;
+    this.seat = seat;
+    this.transport = null;
+    this.pc = new RTCPeerConnection({ bundlePolicy: "max-bundle", iceServers });
+    this.pc.addEventListener("connectionstatechange", () => {
+      if (!this.#closed) onState(this.pc.connectionState);
+    });
+    this.#addTracks();
+  }
+
+  /** Offer, wait for the answer, apply it. */
+  async start() {
+    await this.pc.setLocalDescription(await this.pc.createOffer());
+    const answer = await this.#request("media.offer", { sdp: this.pc.localDescription.sdp });
+    if (this.#closed) return;
+    this.transport = answer.transport;
+    await this.pc.setRemoteDescription({ type: "answer", sdp: answer.sdp });
+    await this.#limitBitrate();
+  }
+
+  /** New ICE on the same session, after a network change. */
+  async restart() {
+    await this.pc.setLocalDescription(await this.pc.createOffer({ iceRestart: true }));
+    const data = { transport: this.transport, sdp: this.pc.localDescription.sdp };
+    const answer = await this.#request("media.restart", data);
+    if (!this.#closed) await this.pc.setRemoteDescription({ type: "answer", sdp: answer.sdp });
+  }
+
+  /**
+   * Mute or unmute here and at the server, which is the one that counts.
+   *
+   * @param {"audio" | "video"} kind
+   * @param {boolean} on muted
+   */
+  async mute(kind, on) {
+    this.#enable(kind, !on);
+    await this.#request("media.mute", { kinds: [kind], on });
+  }
+
+  /** Staff muted us: stop sending as well. @param {"audio" | "video"} kind @param {boolean} muted */
+  followMute(kind, muted) {
+    this.#enable(kind, !muted);
+  }
+
+  /** Another camera or microphone without a new negotiation. @param {MediaStreamTrack} track */
+  async replaceTrack(track) {
+    const old = this.stream.getTracks().find((t) => t.kind === track.kind);
+    track.enabled = old?.enabled ?? true;
+    hint(track);
+    await this.#senders[track.kind]?.replaceTrack(track);
+    if (old) {
+      this.stream.removeTrack(old);
+      old.stop();
+    }
+    this.stream.addTrack(track);
+  }
+
+  /** What leaves this machine: `{kbps, fps, width, height, rttMs, limitedBy}`. */
+  async stats() {
+    const health = { kbps: 0, fps: 0, width: 0, height: 0, rttMs: null, limitedBy: "none" };
+    let bytes = 0;
+    for (const report of (await this.pc.getStats()).values()) {
+      if (report.type === "outbound-rtp") bytes += report.bytesSent ?? 0;
+      if (report.type === "outbound-rtp" && report.kind === "video") {
+        health.fps = Math.round(report.framesPerSecond ?? 0);
+        health.width = report.frameWidth ?? 0;
+        health.height = report.frameHeight ?? 0;
+        health.limitedBy = report.qualityLimitationReason ?? "none";
+      }
+      if (report.type === "candidate-pair" && report.nominated && report.currentRoundTripTime !== undefined) {
+        health.rttMs = Math.round(report.currentRoundTripTime * 1000);
+      }
+    }
+    const now = performance.now();
+    if (this.#last.at) health.kbps = Math.round(((bytes - this.#last.bytes) * 8) / (now - this.#last.at));
+    this.#last = { bytes, at: now };
+    return health;
+  }
+
+  /** Stop sending; the camera itself belongs to the caller. */
+  close() {
+    this.#closed = true;
+    this.pc.close();
+  }
+
+  #addTracks() {
+    for (const kind of ["audio", "video"]) {
+      const track = this.stream.getTracks().find((t) => t.kind === kind);
+      if (!track) continue;
+      hint(track);
+      const transceiver = this.pc.addTransceiver(track, { direction: "sendonly", streams: [this.stream] });
+      if (kind === "video") preferVp8(transceiver);
+      this.#senders[kind] = transceiver.sender;
+    }
+  }
+
+  #enable(kind, on) {
+    for (const track of this.stream.getTracks()) if (track.kind === kind) track.enabled = on;
+  }
+
+  /** After the answer, because Firefox has no encodings before it. */
+  async #limitBitrate() {
+    const video = this.seat === 0 ? HOST_VIDEO_BPS : GUEST_VIDEO_BPS;
+    await Promise.all(
+      Object.entries(this.#senders).map(async ([kind, sender]) => {
+        const parameters = sender.getParameters();
+        if (!parameters.encodings?.length) return;
+        parameters.encodings[0].maxBitrate = kind === "video" ? video : AUDIO_BPS;
+        // A browser that refuses a ceiling still sends; its own estimate then limits it.
+        await sender.setParameters(parameters).catch(() => {});
+      }),
+    );
+  }
+}
+
+function hint(track) {
+  if (track.kind === "video" && "contentHint" in track) track.contentHint = "motion";
+}
+
+/** VP8 is what every browser here decodes; the others stay in the offer behind it. */
+function preferVp8(transceiver) {
+  const codecs = RTCRtpSender.getCapabilities?.("video")?.codecs;
+  if (!codecs || !transceiver.setCodecPreferences) return;
+  const rank = ({ mimeType }) => (mimeType === "video/VP8" ? 0 : 1);
+  transceiver.setCodecPreferences([...codecs].sort((a, b) => rank(a) - rank(b)));
+}
