@@ -84,7 +84,7 @@ pub(super) fn sweep(turn: &Turn<'_>) -> Result<usize, Fault> {
         .prepare_cached(
             "DELETE FROM idempotency WHERE id IN (
                 SELECT k.id FROM idempotency k
-                LEFT JOIN room r ON r.id = k.room AND r.ended_at IS NULL
+                LEFT JOIN room r ON r.slug = k.room AND r.ended_at IS NULL
                 WHERE k.at < ?1 AND r.id IS NULL LIMIT ?2)",
         )?
         .execute(params![turn.now.saturating_sub(KEY_LIFE_MS), SWEEP])?;

@@ -29,7 +29,7 @@ use tokio::sync::oneshot;
 
 pub use coins::{CoinMove, CoinOrder, TransferReceipt, Wallet};
 pub use gifts::COMBO_GAP_MS;
-pub use rooms::{Kept, KeptRoom, Moderation, RoomRecord, RoomWrite};
+pub use rooms::{AttemptRecord, Kept, KeptRoom, RoomRecord};
 pub use schema::Durability;
 pub use token_file::{KEY_FILE, TokenRequest, dev_secret, issue_token, parse_ttl};
 pub use verify::VerifyReport;
@@ -37,6 +37,8 @@ pub use writer::QUEUE;
 
 use crate::economy::gift::is_id;
 use crate::economy::{GiftContent, GiftOrder, GiftReceipt, MoneyRefusal};
+use crate::protocol::Refusal;
+use crate::room::{GiftAsk, StoreWrite};
 use turn::{Fault, Turn};
 use writer::{Health, Once, Work, Writer};
 
@@ -203,17 +205,66 @@ impl Store {
         self.write(coins::expire_promo).await
     }
 
-    /// Store changes of a room, all or none, with a row in the audit trail if somebody moderated.
-    /// Returns when they are durable.
+    /// The ledger's answer to a room's [`GiftAsk`]: the stored receipt of a key that is known,
+    /// whatever the verdict says, else the verdict's refusal or the gift.
     ///
     /// # Errors
-    /// `overloaded`, `ledger_unavailable`; also the latter for a slug that another open room has.
-    pub async fn write_room(
+    /// The verdict's refusal, or as [`Store::gift`].
+    pub async fn settle(&self, ask: &GiftAsk) -> Result<GiftReceipt, Refusal> {
+        let order = &ask.order;
+        match &ask.verdict {
+            Ok(()) => Ok(self.gift(order.clone()).await?),
+            Err(refusal) => {
+                let earlier = self.recall(&order.from, &order.key, &order.content).await?;
+                earlier.ok_or_else(|| refusal.clone())
+            }
+        }
+    }
+
+    /// Keep what a room wants kept, with a row in the audit trail if somebody moderated. Returns
+    /// when it is durable.
+    ///
+    /// # Errors
+    /// `overloaded`, `ledger_unavailable`.
+    pub async fn keep(&self, write: StoreWrite) -> Result<(), MoneyRefusal> {
+        self.write(move |turn| rooms::keep(turn, &write)).await
+    }
+
+    /// Change a room's title and settings (the room's own JSON).
+    ///
+    /// # Errors
+    /// `overloaded`, `ledger_unavailable`.
+    pub async fn save_settings(
         &self,
-        writes: Vec<RoomWrite>,
-        moderation: Option<Moderation>,
+        room: &str,
+        title: &str,
+        settings: &str,
     ) -> Result<(), MoneyRefusal> {
-        self.write(move |turn| rooms::write(turn, &writes, moderation.as_ref())).await
+        let (room, title, settings) = (room.to_owned(), title.to_owned(), settings.to_owned());
+        self.write(move |turn| rooms::save_settings(turn.conn, &room, &title, &settings)).await
+    }
+
+    /// Keep an attempt that has media; it comes back as `reconnecting`. It is forgotten with
+    /// [`StoreWrite::GuestEnded`] or its room.
+    ///
+    /// # Errors
+    /// `overloaded`, `ledger_unavailable`.
+    pub async fn save_attempt(&self, attempt: AttemptRecord) -> Result<(), MoneyRefusal> {
+        self.write(move |turn| rooms::save_attempt(turn.conn, &attempt)).await
+    }
+
+    /// Make or change a moderator; no permissions = not a moderator any more.
+    ///
+    /// # Errors
+    /// `overloaded`, `ledger_unavailable`.
+    pub async fn save_moderator(
+        &self,
+        room: &str,
+        user: &str,
+        perms: &[String],
+    ) -> Result<(), MoneyRefusal> {
+        let (room, user, perms) = (room.to_owned(), user.to_owned(), perms.join(" "));
+        self.write(move |turn| rooms::save_moderator(turn.conn, &room, &user, &perms)).await
     }
 
     /// Every room that has not ended, with what it kept; for a start.
@@ -224,13 +275,22 @@ impl Store {
         self.read(rooms::open_rooms).await
     }
 
-    /// What is kept under a room's id or slug; for a room that is made anew under its slug.
+    /// What is kept under a room's name, also from earlier shows; for a room that is made.
     ///
     /// # Errors
     /// `overloaded`, `ledger_unavailable`.
-    pub async fn kept(&self, id: &str, slug: &str) -> Result<Kept, MoneyRefusal> {
-        let (id, slug) = (id.to_owned(), slug.to_owned());
-        self.read(move |conn, now| rooms::kept(conn, &id, &slug, now)).await
+    pub async fn kept(&self, room: &str) -> Result<Kept, MoneyRefusal> {
+        let room = room.to_owned();
+        self.read(move |conn, now| rooms::kept(conn, &room, now)).await
+    }
+
+    /// The version of the house rules a user has accepted.
+    ///
+    /// # Errors
+    /// `overloaded`, `ledger_unavailable`.
+    pub async fn rules_accepted(&self, user: &str) -> Result<Option<String>, MoneyRefusal> {
+        let user = user.to_owned();
+        self.read(move |conn, _| rooms::rules_accepted(conn, &user)).await
     }
 
     /// Deny a token by its `jti` or `sub` until `until` (milliseconds since the Unix epoch).

@@ -1,120 +1,40 @@
-//! What a room keeps over a restart.
+//! What a room keeps over a restart. Rows are found by the room's name, so that bans and mutes
+//! outlive one show.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::audit::{self, AuditRow};
 use super::turn::{Fault, Turn};
+use crate::room::StoreWrite;
 
-/// A room as stored.
+/// A show that has not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomRecord {
-    /// The room's id.
-    pub id: String,
-    /// The lasting name that points to at most one room that has not ended.
-    pub slug: String,
+    /// The room's name.
+    pub room: String,
     /// The host's user id.
     pub host: String,
     /// Title.
     pub title: String,
-    /// State name, such as `live`; `ended` if and only if `ended_at` is set.
-    pub state: String,
-    /// The room's own JSON: guest policy and everything else it wants back.
+    /// The room's own JSON; `{}` until [`super::Store::save_settings`].
     pub settings: String,
     /// Milliseconds since the Unix epoch.
-    pub created_at: i64,
-    /// Milliseconds since the Unix epoch.
+    pub opened_at: i64,
+    /// When it went live; `None` = still in preview.
     pub started_at: Option<i64>,
-    /// Milliseconds since the Unix epoch; final.
-    pub ended_at: Option<i64>,
 }
 
-/// One change of what a room keeps.
+/// An attempt that had media.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RoomWrite {
-    /// Make or change the room. A slug that another open room has is a conflict of the schema:
-    /// the write fails and nothing changes.
-    Save(RoomRecord),
-    /// Ban (`until: None` = for good). `room` may be a slug, so that it outlives one show.
-    Ban {
-        /// Room id or slug.
-        room: String,
-        /// Who.
-        user: String,
-        /// Milliseconds since the Unix epoch.
-        until: Option<i64>,
-    },
-    /// End a ban.
-    Unban {
-        /// Room id or slug.
-        room: String,
-        /// Who.
-        user: String,
-    },
-    /// No chat (`until: None` = for good).
-    ChatMute {
-        /// Room id or slug.
-        room: String,
-        /// Who.
-        user: String,
-        /// Milliseconds since the Unix epoch.
-        until: Option<i64>,
-    },
-    /// Chat again.
-    ChatUnmute {
-        /// Room id or slug.
-        room: String,
-        /// Who.
-        user: String,
-    },
-    /// Make or change a moderator; no permissions = not a moderator any more.
-    Moderator {
-        /// Room id or slug.
-        room: String,
-        /// Who.
-        user: String,
-        /// Their permissions.
-        perms: Vec<String>,
-    },
-    /// An attempt that has media: it comes back as `reconnecting`.
-    Attempt {
-        /// Room id.
-        room: String,
-        /// The attempt's `guestId`.
-        guest: String,
-        /// Whose.
-        user: String,
-        /// The room's own JSON. Resume tokens only hashed.
-        record: String,
-    },
-    /// An attempt has ended.
-    AttemptEnded {
-        /// Room id.
-        room: String,
-        /// The attempt's `guestId`.
-        guest: String,
-    },
-    /// A user accepted the house rules.
-    RulesAccepted {
-        /// Room id or slug.
-        room: String,
-        /// Who.
-        user: String,
-        /// Which version.
-        version: u32,
-    },
-}
-
-/// Who moderated and how, for the audit trail.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Moderation {
-    /// Who did it.
-    pub actor: String,
-    /// The command, such as `mod.ban`.
-    pub action: String,
-    /// To whom.
-    pub subject: String,
-    /// Room and reason.
-    pub why: String,
+pub struct AttemptRecord {
+    /// The room's name.
+    pub room: String,
+    /// The attempt's `guestId`.
+    pub guest: String,
+    /// Whose.
+    pub user: String,
+    /// The room's own JSON. Resume tokens only hashed.
+    pub record: String,
 }
 
 /// Everything kept of one room that has not ended.
@@ -122,115 +42,175 @@ pub struct Moderation {
 pub struct KeptRoom {
     /// The room.
     pub room: RoomRecord,
-    /// What is kept under its id or slug.
+    /// What is kept under its name.
     pub kept: Kept,
 }
 
-/// What is kept under a room's id or slug.
+/// What is kept under a room's name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Kept {
-    /// (user, until).
+    /// (user, until); `None` = for good.
     pub bans: Vec<(String, Option<i64>)>,
-    /// (user, until).
+    /// (user, until); `None` = for good.
     pub chat_mutes: Vec<(String, Option<i64>)>,
     /// (user, permissions).
     pub moderators: Vec<(String, Vec<String>)>,
-    /// (guestId, user, record).
-    pub attempts: Vec<(String, String, String)>,
-    /// (user, version).
-    pub rules_accepted: Vec<(String, u32)>,
+    /// Attempts that had media.
+    pub attempts: Vec<AttemptRecord>,
 }
 
-/// Apply changes and their audit row, all or none.
-pub(super) fn write(
-    turn: &mut Turn<'_>,
-    writes: &[RoomWrite],
-    moderation: Option<&Moderation>,
-) -> Result<(), Fault> {
-    for write in writes {
-        write_one(turn.conn, write)?;
-    }
-    if let Some(by) = moderation {
-        let row = AuditRow {
-            actor: &by.actor,
-            action: &by.action,
-            subject: &by.subject,
-            transfer: None,
-            why: &by.why,
-        };
-        audit::append(turn, &row)?;
-    }
-    Ok(())
-}
-
-fn write_one(conn: &Connection, write: &RoomWrite) -> Result<(), Fault> {
+/// Apply one write and its audit row.
+pub(super) fn keep(turn: &mut Turn<'_>, write: &StoreWrite) -> Result<(), Fault> {
+    let conn = turn.conn;
     match write {
-        RoomWrite::Save(room) => save(conn, room)?,
-        RoomWrite::Ban { room, user, until } => {
+        StoreWrite::RoomOpened { room, host, title, at } => {
+            open(conn, room.as_str(), host.as_str(), title, ms(*at))?;
+        }
+        StoreWrite::RoomLive { room, at } => {
+            let sql = "UPDATE room SET started_at = coalesce(started_at, ?2)
+                 WHERE slug = ?1 AND ended_at IS NULL";
+            conn.prepare_cached(sql)?.execute(params![room.as_str(), ms(*at)])?;
+        }
+        StoreWrite::RoomEnded { room, reason, summary, at } => {
+            let summary = serde_json::to_string(summary).unwrap_or_default();
+            end(conn, room.as_str(), reason, &summary, ms(*at))?;
+        }
+        StoreWrite::Ban { room, user, until, .. } => {
             let sql = "INSERT INTO ban VALUES (?1, ?2, ?3)
                  ON CONFLICT (room, user) DO UPDATE SET until = excluded.until";
-            conn.prepare_cached(sql)?.execute(params![room, user, until])?;
+            conn.prepare_cached(sql)?.execute(params![
+                room.as_str(),
+                user.as_str(),
+                until.map(ms)
+            ])?;
         }
-        RoomWrite::Unban { room, user } => {
+        StoreWrite::Unban { room, user, .. } => {
             let sql = "DELETE FROM ban WHERE room = ?1 AND user = ?2";
-            conn.prepare_cached(sql)?.execute([room, user])?;
+            conn.prepare_cached(sql)?.execute([room.as_str(), user.as_str()])?;
         }
-        RoomWrite::ChatMute { room, user, until } => {
+        StoreWrite::ChatMute { room, user, until, .. } => {
             let sql = "INSERT INTO chat_mute VALUES (?1, ?2, ?3)
                  ON CONFLICT (room, user) DO UPDATE SET until = excluded.until";
-            conn.prepare_cached(sql)?.execute(params![room, user, until])?;
+            conn.prepare_cached(sql)?.execute(params![room.as_str(), user.as_str(), ms(*until)])?;
         }
-        RoomWrite::ChatUnmute { room, user } => {
+        StoreWrite::ChatUnmute { room, user, .. } => {
             let sql = "DELETE FROM chat_mute WHERE room = ?1 AND user = ?2";
-            conn.prepare_cached(sql)?.execute([room, user])?;
+            conn.prepare_cached(sql)?.execute([room.as_str(), user.as_str()])?;
         }
-        RoomWrite::Moderator { room, user, perms } if perms.is_empty() => {
-            let sql = "DELETE FROM moderator WHERE room = ?1 AND user = ?2";
-            conn.prepare_cached(sql)?.execute([room, user])?;
+        StoreWrite::RulesAccepted { user, version, .. } => {
+            let sql = "INSERT INTO rules_accepted VALUES (?1, ?2)
+                 ON CONFLICT (user) DO UPDATE SET version = excluded.version";
+            conn.prepare_cached(sql)?.execute([user.as_str(), version])?;
         }
-        RoomWrite::Moderator { room, user, perms } => {
-            let sql = "INSERT INTO moderator VALUES (?1, ?2, ?3)
-                 ON CONFLICT (room, user) DO UPDATE SET perms = excluded.perms";
-            conn.prepare_cached(sql)?.execute(params![room, user, perms.join(" ")])?;
-        }
-        RoomWrite::Attempt { room, guest, user, record } => {
-            let sql = "INSERT INTO attempt VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (room, guest) DO UPDATE SET record = excluded.record";
-            conn.prepare_cached(sql)?.execute([room, guest, user, record])?;
-        }
-        RoomWrite::AttemptEnded { room, guest } => {
+        StoreWrite::GuestEnded { room, guest, .. } => {
             let sql = "DELETE FROM attempt WHERE room = ?1 AND guest = ?2";
-            conn.prepare_cached(sql)?.execute([room, guest])?;
+            conn.prepare_cached(sql)?.execute([room.as_str(), guest.as_str()])?;
         }
-        RoomWrite::RulesAccepted { room, user, version } => {
-            let sql = "INSERT INTO rules_accepted VALUES (?1, ?2, ?3)
-                 ON CONFLICT (room, user) DO UPDATE SET version = excluded.version";
-            conn.prepare_cached(sql)?.execute(params![room, user, version])?;
-        }
+        // Nothing but the audit row.
+        StoreWrite::Kick { .. } | StoreWrite::SeatMute { .. } => {}
     }
+    audit_write(turn, write)
+}
+
+/// What somebody did to somebody leaves a row; the life of a room does not.
+fn audit_write(turn: &mut Turn<'_>, write: &StoreWrite) -> Result<(), Fault> {
+    let (room, actor, action, user, detail) = match write {
+        StoreWrite::Ban { room, actor, user, until, .. } => {
+            (room, actor, "mod.ban", user, until.map_or("for good".into(), |at| format!("until {at}")))
+        }
+        StoreWrite::Unban { room, actor, user, .. } => {
+            (room, actor, "mod.unban", user, String::new())
+        }
+        StoreWrite::ChatMute { room, actor, user, until, .. } => {
+            (room, actor, "mod.mute", user, format!("until {until}"))
+        }
+        StoreWrite::ChatUnmute { room, actor, user, .. } => {
+            (room, actor, "mod.unmute", user, String::new())
+        }
+        StoreWrite::Kick { room, actor, user, .. } => {
+            (room, actor, "mod.kick", user, String::new())
+        }
+        StoreWrite::SeatMute { room, actor, user, kinds, locked, .. } => {
+            let kinds = serde_json::to_string(kinds).unwrap_or_default();
+            (room, actor, "guest.mute", user, format!("{kinds} locked {locked}"))
+        }
+        StoreWrite::RoomOpened { .. }
+        | StoreWrite::RoomLive { .. }
+        | StoreWrite::RoomEnded { .. }
+        | StoreWrite::RulesAccepted { .. }
+        | StoreWrite::GuestEnded { .. } => return Ok(()),
+    };
+    let why = format!("{} {detail}", room.as_str());
+    let row = AuditRow {
+        actor: actor.as_str(),
+        action,
+        subject: user.as_str(),
+        transfer: None,
+        why: why.trim_end(),
+    };
+    audit::append(turn, &row)
+}
+
+/// A show of the same host that was cut off goes on; one of another host ends here.
+fn open(conn: &Connection, room: &str, host: &str, title: &str, at: i64) -> Result<(), Fault> {
+    let found: Option<String> = conn
+        .prepare_cached("SELECT host FROM room WHERE slug = ?1 AND ended_at IS NULL")?
+        .query_row([room], |row| row.get(0))
+        .optional()?;
+    match found {
+        Some(old) if old == host => {
+            let sql = "UPDATE room SET title = ?2 WHERE slug = ?1 AND ended_at IS NULL";
+            conn.prepare_cached(sql)?.execute([room, title])?;
+            return Ok(());
+        }
+        Some(_) => end(conn, room, "replaced", "{}", at)?,
+        None => {}
+    }
+    conn.prepare_cached("INSERT INTO room (slug, host, title, opened_at) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![room, host, title, at])?;
     Ok(())
 }
 
-fn save(conn: &Connection, room: &RoomRecord) -> Result<(), Fault> {
-    conn.prepare_cached(
-        "INSERT INTO room VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-         ON CONFLICT (id) DO UPDATE SET slug = excluded.slug, host = excluded.host,
-            title = excluded.title, state = excluded.state, settings = excluded.settings,
-            started_at = excluded.started_at, ended_at = excluded.ended_at",
-    )?
-    .execute(params![
-        room.id,
-        room.slug,
-        room.host,
-        room.title,
-        room.state,
-        room.settings,
-        room.created_at,
-        room.started_at,
-        room.ended_at
-    ])?;
-    if room.ended_at.is_some() {
-        conn.prepare_cached("DELETE FROM attempt WHERE room = ?1")?.execute([&room.id])?;
+fn end(conn: &Connection, room: &str, reason: &str, summary: &str, at: i64) -> Result<(), Fault> {
+    let sql = "UPDATE room SET ended_at = ?2, end_reason = ?3, summary = ?4
+         WHERE slug = ?1 AND ended_at IS NULL";
+    conn.prepare_cached(sql)?.execute(params![room, at, reason, summary])?;
+    conn.prepare_cached("DELETE FROM attempt WHERE room = ?1")?.execute([room])?;
+    Ok(())
+}
+
+pub(super) fn save_settings(
+    conn: &Connection,
+    room: &str,
+    title: &str,
+    settings: &str,
+) -> Result<(), Fault> {
+    let sql = "UPDATE room SET title = ?2, settings = ?3 WHERE slug = ?1 AND ended_at IS NULL";
+    conn.prepare_cached(sql)?.execute([room, title, settings])?;
+    Ok(())
+}
+
+pub(super) fn save_attempt(conn: &Connection, attempt: &AttemptRecord) -> Result<(), Fault> {
+    let sql = "INSERT INTO attempt VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (room, guest) DO UPDATE SET record = excluded.record";
+    let row = [&attempt.room, &attempt.guest, &attempt.user, &attempt.record];
+    conn.prepare_cached(sql)?.execute(row)?;
+    Ok(())
+}
+
+pub(super) fn save_moderator(
+    conn: &Connection,
+    room: &str,
+    user: &str,
+    perms: &str,
+) -> Result<(), Fault> {
+    if perms.is_empty() {
+        let sql = "DELETE FROM moderator WHERE room = ?1 AND user = ?2";
+        conn.prepare_cached(sql)?.execute([room, user])?;
+    } else {
+        let sql = "INSERT INTO moderator VALUES (?1, ?2, ?3)
+             ON CONFLICT (room, user) DO UPDATE SET perms = excluded.perms";
+        conn.prepare_cached(sql)?.execute([room, user, perms])?;
     }
     Ok(())
 }
@@ -238,55 +218,63 @@ fn save(conn: &Connection, room: &RoomRecord) -> Result<(), Fault> {
 /// Every room that has not ended.
 pub(super) fn open_rooms(conn: &Connection, now: i64) -> rusqlite::Result<Vec<KeptRoom>> {
     let rooms: Vec<RoomRecord> = conn
-        .prepare("SELECT * FROM room WHERE ended_at IS NULL ORDER BY created_at, id")?
+        .prepare(
+            "SELECT slug, host, title, settings, opened_at, started_at FROM room
+             WHERE ended_at IS NULL ORDER BY id",
+        )?
         .query_map([], |row| {
             Ok(RoomRecord {
-                id: row.get(0)?,
-                slug: row.get(1)?,
-                host: row.get(2)?,
-                title: row.get(3)?,
-                state: row.get(4)?,
-                settings: row.get(5)?,
-                created_at: row.get(6)?,
-                started_at: row.get(7)?,
-                ended_at: row.get(8)?,
+                room: row.get(0)?,
+                host: row.get(1)?,
+                title: row.get(2)?,
+                settings: row.get(3)?,
+                opened_at: row.get(4)?,
+                started_at: row.get(5)?,
             })
         })?
         .collect::<rusqlite::Result<_>>()?;
-    let with_kept =
-        |room: RoomRecord| Ok(KeptRoom { kept: kept(conn, &room.id, &room.slug, now)?, room });
+    let with_kept = |room: RoomRecord| Ok(KeptRoom { kept: kept(conn, &room.room, now)?, room });
     rooms.into_iter().map(with_kept).collect()
 }
 
-/// What is kept under this id or slug; bans and mutes that are over are left out.
-pub(super) fn kept(conn: &Connection, id: &str, slug: &str, now: i64) -> rusqlite::Result<Kept> {
+/// What is kept under this name; bans and mutes that are over are left out.
+pub(super) fn kept(conn: &Connection, room: &str, now: i64) -> rusqlite::Result<Kept> {
     let timed = |table: &str| {
         conn.prepare(&format!(
-            "SELECT user, until FROM {table} WHERE room IN (?1, ?2)
-             AND (until IS NULL OR until > ?3) ORDER BY user"
+            "SELECT user, until FROM {table} WHERE room = ?1
+             AND (until IS NULL OR until > ?2) ORDER BY user"
         ))?
-        .query_map(params![id, slug, now], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map(params![room, now], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()
     };
     Ok(Kept {
         bans: timed("ban")?,
         chat_mutes: timed("chat_mute")?,
         moderators: conn
-            .prepare("SELECT user, perms FROM moderator WHERE room IN (?1, ?2) ORDER BY user")?
-            .query_map([id, slug], |row| {
+            .prepare("SELECT user, perms FROM moderator WHERE room = ?1 ORDER BY user")?
+            .query_map([room], |row| {
                 let perms: String = row.get(1)?;
                 Ok((row.get(0)?, perms.split_whitespace().map(String::from).collect()))
             })?
             .collect::<rusqlite::Result<_>>()?,
         attempts: conn
             .prepare("SELECT guest, user, record FROM attempt WHERE room = ?1 ORDER BY guest")?
-            .query_map([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-            .collect::<rusqlite::Result<_>>()?,
-        rules_accepted: conn
-            .prepare("SELECT user, version FROM rules_accepted WHERE room IN (?1, ?2)")?
-            .query_map([id, slug], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .query_map([room], |row| {
+                Ok(AttemptRecord {
+                    room: room.into(),
+                    guest: row.get(0)?,
+                    user: row.get(1)?,
+                    record: row.get(2)?,
+                })
+            })?
             .collect::<rusqlite::Result<_>>()?,
     })
+}
+
+pub(super) fn rules_accepted(conn: &Connection, user: &str) -> rusqlite::Result<Option<String>> {
+    conn.prepare_cached("SELECT version FROM rules_accepted WHERE user = ?1")?
+        .query_row([user], |row| row.get(0))
+        .optional()
 }
 
 /// Refuse this token id or user (`jti` or `sub`) until then.
@@ -297,7 +285,9 @@ pub(super) fn revoke(turn: &Turn<'_>, id: &str, until: i64) -> Result<(), Fault>
              ON CONFLICT (id) DO UPDATE SET until = max(until, excluded.until)",
         )?
         .execute(params![id, until])?;
-    turn.conn.prepare_cached("DELETE FROM revocation WHERE until <= ?1")?.execute([turn.now])?;
+    turn.conn
+        .prepare_cached("DELETE FROM revocation WHERE until <= ?1")?
+        .execute([turn.now])?;
     Ok(())
 }
 
@@ -306,4 +296,8 @@ pub(super) fn revocations(conn: &Connection, now: i64) -> rusqlite::Result<Vec<(
     conn.prepare("SELECT id, until FROM revocation WHERE until > ?1")?
         .query_map([now], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect()
+}
+
+fn ms(at: u64) -> i64 {
+    i64::try_from(at).unwrap_or(i64::MAX)
 }

@@ -133,21 +133,21 @@ BEGIN SELECT RAISE(ABORT, 'the audit trail is insert-only'); END;
 CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit trail is insert-only'); END;
 
+-- One show; its slug may be used again when it has ended.
 CREATE TABLE room (
-    id TEXT PRIMARY KEY,
+    id INTEGER PRIMARY KEY,
     slug TEXT NOT NULL,
     host TEXT NOT NULL,
     title TEXT NOT NULL,
-    state TEXT NOT NULL,
-    settings TEXT NOT NULL,
-    created_at INTEGER NOT NULL,
+    settings TEXT NOT NULL DEFAULT '{}',
+    opened_at INTEGER NOT NULL,
     started_at INTEGER,
     ended_at INTEGER,
-    CHECK ((state = 'ended') = (ended_at IS NOT NULL))
-) STRICT, WITHOUT ROWID;
+    end_reason TEXT,
+    summary TEXT
+) STRICT;
 CREATE UNIQUE INDEX room_open_slug ON room (slug) WHERE ended_at IS NULL;
-CREATE TRIGGER room_ended_is_final BEFORE UPDATE ON room
-WHEN OLD.ended_at IS NOT NULL AND NEW.ended_at IS NULL
+CREATE TRIGGER room_ended_is_final BEFORE UPDATE ON room WHEN OLD.ended_at IS NOT NULL
 BEGIN SELECT RAISE(ABORT, 'ended is final'); END;
 
 CREATE TABLE ban (
@@ -181,10 +181,8 @@ CREATE TABLE attempt (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE rules_accepted (
-    room TEXT NOT NULL,
-    user TEXT NOT NULL,
-    version INTEGER NOT NULL,
-    PRIMARY KEY (room, user)
+    user TEXT PRIMARY KEY,
+    version TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE revocation (
