@@ -115,9 +115,13 @@ pub(super) fn keep(turn: &mut Turn<'_>, write: &StoreWrite) -> Result<(), Fault>
 /// What somebody did to somebody leaves a row; the life of a room does not.
 fn audit_write(turn: &mut Turn<'_>, write: &StoreWrite) -> Result<(), Fault> {
     let (room, actor, action, user, detail) = match write {
-        StoreWrite::Ban { room, actor, user, until, .. } => {
-            (room, actor, "mod.ban", user, until.map_or("for good".into(), |at| format!("until {at}")))
-        }
+        StoreWrite::Ban { room, actor, user, until, .. } => (
+            room,
+            actor,
+            "mod.ban",
+            user,
+            until.map_or("for good".into(), |at| format!("until {at}")),
+        ),
         StoreWrite::Unban { room, actor, user, .. } => {
             (room, actor, "mod.unban", user, String::new())
         }
@@ -285,9 +289,7 @@ pub(super) fn revoke(turn: &Turn<'_>, id: &str, until: i64) -> Result<(), Fault>
              ON CONFLICT (id) DO UPDATE SET until = max(until, excluded.until)",
         )?
         .execute(params![id, until])?;
-    turn.conn
-        .prepare_cached("DELETE FROM revocation WHERE until <= ?1")?
-        .execute([turn.now])?;
+    turn.conn.prepare_cached("DELETE FROM revocation WHERE until <= ?1")?.execute([turn.now])?;
     Ok(())
 }
 
