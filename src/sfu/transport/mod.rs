@@ -279,7 +279,8 @@ impl Transport {
         self.ice.authenticated(now);
         self.srtp = Some(Box::new(srtp));
         if self.data_channels {
-            self.data = Some(DataChannels::new(now, self.shared.sctp.clone()));
+            let yields = self.remote.as_ref().is_some_and(|peer| peer.role == DtlsRole::Client);
+            self.data = Some(DataChannels::new(now, self.shared.sctp.clone(), yields));
         }
         self.events.push_back(TransportEvent::Connected);
     }

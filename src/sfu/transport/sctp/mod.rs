@@ -110,6 +110,8 @@ pub(super) struct DataChannels {
     acknowledged: Option<u32>,
     refused: u32,
     dead: bool,
+    /// When INITs cross, the peer's wins.
+    yields: bool,
     /// SCTP packets to encrypt and send.
     pub(super) packets: Vec<Bytes>,
     /// What the transport should report.
@@ -117,8 +119,9 @@ pub(super) struct DataChannels {
 }
 
 impl DataChannels {
-    /// Made when the DTLS handshake completes.
-    pub(super) fn new(now: Instant, shared: Arc<SctpShared>) -> Self {
+    /// Made when the DTLS handshake completes. When both sides send an INIT at once, the engine
+    /// would make two associations, so one INIT is ignored: `yields` = ours.
+    pub(super) fn new(now: Instant, shared: Arc<SctpShared>, yields: bool) -> Self {
         Self {
             shared,
             engine: None,
@@ -129,6 +132,7 @@ impl DataChannels {
             acknowledged: None,
             refused: 0,
             dead: false,
+            yields,
             packets: Vec::new(),
             events: Vec::new(),
         }
@@ -163,7 +167,8 @@ impl DataChannels {
                 self.packets.extend(ack.clone());
                 return Ok(());
             }
-            // Ours crossed with theirs, or they began anew: theirs wins.
+            Some(Link { answered: None, .. }) if !self.yields => return Ok(()),
+            // Ours crossed with theirs, or they began anew.
             _ => {}
         }
         if self.associations >= MAX_ASSOCIATIONS {
@@ -330,7 +335,8 @@ impl DataChannels {
                 }
             }
         }
-        if link.association.is_closed() {
+        // An accepted association calls itself closed until the peer's COOKIE ECHO.
+        if link.association.is_closed() && link.answered.is_none() {
             let handle = link.handle;
             engine.link = None;
             engine.endpoint.handle_event(handle, EndpointEvent::drained());
