@@ -84,7 +84,11 @@ impl Pair {
     }
 
     /// Call one end with an egress whose datagrams go to the other.
-    fn with<T>(&mut self, end: usize, call: impl FnOnce(&mut Transport, &mut Egress<'_>) -> T) -> T {
+    fn with<T>(
+        &mut self,
+        end: usize,
+        call: impl FnOnce(&mut Transport, &mut Egress<'_>) -> T,
+    ) -> T {
         let mut batch = Batch::new();
         let mut out = Vec::new();
         let mut sink = |batch: &mut Batch| {
@@ -256,9 +260,8 @@ fn a_path_change_moves_everything() {
     pair.run(Duration::from_secs(1));
     pair.paths[0] = path(77);
     let now = pair.now;
-    let stranger = pair.with(0, |transport, egress| {
-        transport.handle_dtls(now, path(77), &[22; 40], egress)
-    });
+    let stranger =
+        pair.with(0, |transport, egress| transport.handle_dtls(now, path(77), &[22; 40], egress));
     assert_eq!(stranger, Err(DropReason::UnknownAddress));
     pair.check(0);
     assert_eq!(pair.ends[0].path(), Some(path(77)));
