@@ -4,6 +4,7 @@
 #[cfg(not(unix))]
 compile_error!("the media plane needs a Unix system");
 
+pub mod affinity;
 pub mod collector;
 pub mod director;
 pub mod inbox;
@@ -13,6 +14,7 @@ pub mod plane;
 pub mod relay;
 pub mod send_counters;
 pub mod send_plan;
+pub mod shard;
 pub mod socket;
 pub mod stats;
 #[cfg(all(target_os = "linux", not(feature = "portable-udp")))]

@@ -1,14 +1,40 @@
 //! Starting and stopping the media plane.
+#![expect(clippy::disallowed_methods, reason = "I/O shell")]
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
+use signaling::media::{AddressedMediaEvent, MediaHandle};
+use tokio::sync::{mpsc, watch};
 
+use crate::metrics::Metrics;
+use crate::net::affinity::pin_to_core;
+use crate::net::collector::MediaCollector;
+use crate::net::director::{Director, ShardLink};
+use crate::net::inbox::Inbox;
 use crate::net::interfaces::bind_addresses;
+use crate::net::relay::{RING_MESSAGES, Relay};
+use crate::net::shard::{Shard, ShardLinks};
 use crate::net::socket::BufferSizes;
+use crate::net::stats::ShardStats;
 use crate::net::udp::Socket;
-use crate::net::wait::MAX_WATCHED;
+use crate::net::wait::{MAX_WATCHED, Wait, Waker};
+use crate::sfu::transport::Shared;
+use crate::sfu::{Sfu, SfuConfig};
+
+/// Media events waiting for the room side.
+///
+/// Trade: a second of the largest join storm; past it events wait in the shards, which are
+/// bounded in turn.
+pub const MEDIA_EVENTS: usize = 4096;
+
+/// How the process ends when a shard's thread fails (`EX_SOFTWARE`).
+pub const SHARD_FAILED_EXIT: i32 = 70;
 
 /// What the media plane is started with.
 #[derive(Debug, Clone)]
@@ -25,6 +51,8 @@ pub struct MediaConfig {
     pub buffers: BufferSizes,
     /// Keep each shard's thread on one core.
     pub pin_threads: bool,
+    /// Limits of the media core.
+    pub sfu: SfuConfig,
 }
 
 impl Default for MediaConfig {
@@ -36,11 +64,148 @@ impl Default for MediaConfig {
             public_ip: None,
             buffers: BufferSizes::default(),
             pin_threads: true,
+            sfu: SfuConfig::default(),
         }
     }
 }
 
+/// The running media plane: its threads and the director's task. Dropping it stops them without
+/// waiting.
+#[derive(Debug)]
+pub struct MediaPlane {
+    shards: Vec<RunningShard>,
+    stop: Arc<AtomicBool>,
+    director: Option<tokio::task::JoinHandle<()>>,
+    stop_director: watch::Sender<bool>,
+}
+
+#[derive(Debug)]
+struct RunningShard {
+    thread: JoinHandle<()>,
+    waker: Waker,
+    addresses: Vec<SocketAddr>,
+}
+
+/// A shard that is bound and connected but does not run yet.
+struct Prepared {
+    sockets: Vec<Socket>,
+    addresses: Vec<SocketAddr>,
+    wait: Wait,
+}
+
+impl MediaPlane {
+    /// Bind all sockets, start the threads and the director, and register the metrics. Must be
+    /// called inside a tokio runtime.
+    ///
+    /// A shard whose thread panics or whose wait fails takes its rooms' media with it, so it is
+    /// logged at ERROR, counted in `greenroom_shard_panics_total`, and **ends the process** with
+    /// [`SHARD_FAILED_EXIT`]: a supervisor restarts it, and nothing acknowledged is lost, as the
+    /// ledger is durable before every acknowledgement.
+    ///
+    /// # Errors
+    /// A port in use, no address to listen on, out of threads or descriptors; the message says
+    /// which option to change.
+    pub fn start(
+        config: &MediaConfig,
+        metrics: &Metrics,
+    ) -> anyhow::Result<(MediaHandle, mpsc::Receiver<AddressedMediaEvent>, Self)> {
+        ensure!((1..=255).contains(&config.shards), "media.shards must be 1 to 255");
+        let prepared: Vec<Prepared> =
+            (0..config.shards).map(|shard| config.prepare(shard)).collect::<anyhow::Result<_>>()?;
+        let stats: Arc<[ShardStats]> =
+            (0..config.shards).map(|_| ShardStats::default()).collect();
+        metrics.register(Box::new(MediaCollector::new(stats.clone())?))?;
+
+        let shared = Arc::new(Shared::generate().context("making the DTLS certificate")?);
+        let fingerprint = shared.fingerprint();
+        let (events, event_receiver) = mpsc::channel(MEDIA_EVENTS);
+        let (closed, closed_receiver) = mpsc::channel(MEDIA_EVENTS);
+        let (handle, commands) = MediaHandle::channel();
+        let (stop_director, stopped) = watch::channel(false);
+        let stop = Arc::new(AtomicBool::new(false));
+
+        let wakers: Vec<Waker> = prepared.iter().map(|shard| shard.wait.waker()).collect();
+        let relays = Relay::connect(&wakers, RING_MESSAGES);
+        let mut links = Vec::new();
+        // Dropped on an early return, which stops the threads already running.
+        let mut plane = Self { shards: Vec::new(), stop: stop.clone(), director: None, stop_director };
+        for (index, ((shard, relay), waker)) in
+            prepared.into_iter().zip(relays).zip(wakers).enumerate()
+        {
+            let (inbox, inbox_receiver) = Inbox::new(waker.clone());
+            links.push(ShardLink { inbox, candidates: config.candidates(&shard.addresses) });
+            let addresses = shard.addresses.clone();
+            let shard_links = ShardLinks {
+                inbox: inbox_receiver,
+                relay,
+                events: events.clone(),
+                closed: closed.clone(),
+                stats: stats.clone(),
+                stop: stop.clone(),
+            };
+            let thread = config.spawn(index as u8, shard, shard_links, shared.clone())?;
+            plane.shards.push(RunningShard { thread, waker, addresses });
+        }
+        let director = Director::new(links, stats, fingerprint);
+        plane.director = Some(tokio::spawn(director.run(commands, closed_receiver, stopped)));
+        plane.log_addresses();
+        Ok((handle, event_receiver, plane))
+    }
+
+    /// The local addresses of each shard's sockets.
+    pub fn addresses(&self) -> impl Iterator<Item = &[SocketAddr]> {
+        self.shards.iter().map(|shard| shard.addresses.as_slice())
+    }
+
+    /// Refuse new commands, tell every peer that it is over (DTLS close_notify), and return when
+    /// all threads have ended.
+    pub async fn shutdown(mut self) {
+        self.stop_director.send_replace(true);
+        if let Some(director) = self.director.take()
+            && director.await.is_err()
+        {
+            tracing::error!("the media director panicked");
+        }
+        self.stop_threads();
+        let threads: Vec<_> = self.shards.drain(..).map(|shard| shard.thread).collect();
+        let joined = tokio::task::spawn_blocking(move || {
+            threads.into_iter().map(JoinHandle::join).filter(Result::is_err).count()
+        });
+        if joined.await.is_ok_and(|failed| failed > 0) {
+            tracing::error!("a shard's thread could not be joined");
+        }
+    }
+
+    fn stop_threads(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.shards.iter().for_each(|shard| shard.waker.wake());
+    }
+
+    fn log_addresses(&self) {
+        for (shard, addresses) in self.addresses().enumerate() {
+            tracing::info!(shard, ?addresses, "media listens");
+        }
+    }
+}
+
+impl Drop for MediaPlane {
+    fn drop(&mut self) {
+        self.stop_director.send_replace(true);
+        self.stop_threads();
+    }
+}
+
 impl MediaConfig {
+    fn prepare(&self, shard: usize) -> anyhow::Result<Prepared> {
+        let sockets = self.bind(shard)?;
+        let mut wait = Wait::new().context("making a media thread's poller")?;
+        for (local, socket) in sockets.iter().enumerate() {
+            wait.watch(socket.fd(), local).context("watching a media socket")?;
+        }
+        let addresses = sockets.iter().map(Socket::address).collect();
+        Ok(Prepared { sockets, addresses, wait })
+    }
+
     /// The sockets of `shard`, one per local address.
     fn bind(&self, shard: usize) -> anyhow::Result<Vec<Socket>> {
         let port = match self.port {
@@ -60,21 +225,13 @@ impl MediaConfig {
             let address = SocketAddr::new(address, port);
             match Socket::bind(address, self.buffers) {
                 Ok(socket) => sockets.push(socket),
-                Err(error) if error.kind() == ErrorKind::AddrInUse => bail!(
-                    "port {port}/udp is in use on {}: set media.port to the first of {} free ports, \
-                     or stop the other program",
-                    address.ip(),
-                    self.shards
-                ),
                 // An address may be tentative or gone by now; one the operator named may not.
-                Err(error) if self.addresses.is_empty() => {
+                Err(error)
+                    if self.addresses.is_empty() && error.kind() != ErrorKind::AddrInUse =>
+                {
                     tracing::warn!(%address, %error, "media does not listen here");
                 }
-                Err(error) => {
-                    return Err(anyhow!(
-                        "cannot listen on {address}/udp (media.addresses): {error}"
-                    ));
-                }
+                Err(error) => return Err(self.cannot_bind(address, &error)),
             }
         }
         if sockets.is_empty() {
@@ -82,4 +239,72 @@ impl MediaConfig {
         }
         Ok(sockets)
     }
+
+    fn cannot_bind(&self, address: SocketAddr, error: &io::Error) -> anyhow::Error {
+        match error.kind() {
+            ErrorKind::AddrInUse => anyhow!(
+                "port {}/udp is in use on {}: set media.port to the first of {} free port(s), or \
+                 stop the other program",
+                address.port(),
+                address.ip(),
+                self.shards
+            ),
+            ErrorKind::AddrNotAvailable => {
+                anyhow!("{} is no address of this machine (media.addresses)", address.ip())
+            }
+            _ => anyhow!("cannot listen on {address}/udp (media.addresses): {error}"),
+        }
+    }
+
+    /// What clients are offered: the public address first, if there is one.
+    fn candidates(&self, addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+        let public = self.public_ip.and_then(|ip| {
+            let port = addresses.iter().find(|local| local.is_ipv4() == ip.is_ipv4())?.port();
+            Some(SocketAddr::new(ip, port))
+        });
+        let local = addresses.iter().copied().filter(|local| Some(*local) != public);
+        public.into_iter().chain(local).collect()
+    }
+
+    fn spawn(
+        &self,
+        index: u8,
+        shard: Prepared,
+        links: ShardLinks,
+        shared: Arc<Shared>,
+    ) -> anyhow::Result<JoinHandle<()>> {
+        let (sfu, pin) = (self.sfu.clone(), self.pin_threads);
+        let stats = links.stats.clone();
+        let run = move || {
+            if pin && !pin_to_core(usize::from(index)) {
+                tracing::debug!(shard = index, "the thread is not pinned to a core");
+            }
+            let core = Sfu::new(sfu, index, shared, rand::random());
+            Shard::new(index, core, shard.sockets, shard.wait, links).run()
+        };
+        std::thread::Builder::new()
+            .name(format!("shard-{index}"))
+            .spawn(move || {
+                if let Err(failure) = supervise(run) {
+                    stats[usize::from(index)].panicked();
+                    tracing::error!(shard = index, %failure, "a media thread failed; the process ends");
+                    std::process::exit(SHARD_FAILED_EXIT);
+                }
+            })
+            .context("starting a media thread")
+    }
 }
+
+/// Run a shard's loop and say in words why it did not end by itself.
+fn supervise(run: impl FnOnce() -> io::Result<()>) -> Result<(), String> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(format!("waiting for datagrams: {error}")),
+        Err(panic) => Err(panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "a panic without words".to_owned())),
+    }
+}
+

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 #![expect(clippy::disallowed_methods, reason = "I/O shell")]
 
+use std::cell::Cell;
 use std::io;
 use std::mem::{self, MaybeUninit};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -38,7 +39,8 @@ const SEGMENTATION_HALT: Duration = Duration::from_secs(60);
 pub struct Socket {
     inner: socket2::Socket,
     address: SocketAddr,
-    segmentation_from: Option<Instant>,
+    /// When runs may be tried again; a cell, as sending happens inside a receive callback.
+    segmentation_from: Cell<Option<Instant>>,
 }
 
 impl Socket {
@@ -60,7 +62,7 @@ impl Socket {
         let _ = set_option(fd, libc::SOL_UDP, libc::UDP_GRO, 1);
         let _ = set_option(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1);
         let address = inner.local_addr()?.as_socket().unwrap_or(address);
-        Ok(Self { inner, address, segmentation_from: None })
+        Ok(Self { inner, address, segmentation_from: Cell::new(None) })
     }
 
     /// The address it is bound to.
@@ -104,14 +106,14 @@ impl Socket {
 
     /// Send the messages of `batch` that leave by this socket, number `local` of its shard.
     pub fn send_batch(
-        &mut self,
+        &self,
         arena: &mut SendArena,
         batch: &Batch,
         local: u8,
         now: Instant,
         counters: &mut SendCounters,
     ) {
-        let segmentation = self.segmentation_from.is_none_or(|from| now >= from);
+        let segmentation = self.segmentation_from.get().is_none_or(|from| now >= from);
         let mut plan = SendPlan::new(&batch.messages, local, segmentation);
         let mut pieces = mem::take(&mut arena.pieces);
         while plan.fill(&mut pieces, CALL_PIECES) {
@@ -121,7 +123,7 @@ impl Socket {
         arena.pieces = pieces;
         if plan.halted_segmentation() {
             counters.segmentation_halts += 1;
-            self.segmentation_from = Some(now + SEGMENTATION_HALT);
+            self.segmentation_from.set(Some(now + SEGMENTATION_HALT));
         }
     }
 }

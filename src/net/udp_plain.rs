@@ -71,7 +71,7 @@ impl Socket {
 
     /// Send the messages of `batch` that leave by this socket, number `local` of its shard.
     pub fn send_batch(
-        &mut self,
+        &self,
         arena: &mut SendArena,
         batch: &Batch,
         local: u8,

@@ -21,7 +21,7 @@ fn localhost() -> Socket {
 }
 
 /// Send what `fill` queues, as socket 0.
-fn send(from: &mut Socket, fill: impl FnOnce(&mut Egress<'_>)) -> SendCounters {
+fn send(from: &Socket, fill: impl FnOnce(&mut Egress<'_>)) -> SendCounters {
     let (mut arena, mut counters, mut batch) =
         (SendArena::new(), SendCounters::default(), Batch::new());
     let mut sink = |batch: &mut Batch| {
@@ -65,12 +65,12 @@ fn message(egress: &mut Egress<'_>, to: SocketAddr, datagrams: &[Vec<u8>]) {
 #[test]
 fn runs_of_one_to_sixteen_arrive_as_they_were_cut() {
     let receiver = localhost();
-    let mut sender = localhost();
+    let sender = localhost();
     let source = sender.address();
     for count in 1..=16 {
         for last in [1, 700, 1_200] {
             let sent = datagrams(count, 1_200, last);
-            let counters = send(&mut sender, |egress| message(egress, receiver.address(), &sent));
+            let counters = send(&sender, |egress| message(egress, receiver.address(), &sent));
             assert_eq!(counters.datagrams, count as u64);
             assert_eq!(counters.drops().map(|(_, count)| count), [0; 4]);
             let got = receive(&receiver, count);
@@ -84,9 +84,9 @@ fn runs_of_one_to_sixteen_arrive_as_they_were_cut() {
 #[test]
 fn runs_of_different_sizes_share_a_batch() {
     let receivers: Vec<_> = (0..16).map(|_| localhost()).collect();
-    let mut sender = localhost();
+    let sender = localhost();
     let runs: Vec<_> = (0..16).map(|n| datagrams(n % 5 + 1, 300 + 50 * n, 1 + 10 * n)).collect();
-    let counters = send(&mut sender, |egress| {
+    let counters = send(&sender, |egress| {
         for (receiver, run) in receivers.iter().zip(&runs) {
             message(egress, receiver.address(), run);
         }
@@ -100,11 +100,11 @@ fn runs_of_different_sizes_share_a_batch() {
 
 #[test]
 fn an_unroutable_viewer_in_the_middle_costs_only_itself() {
-    let (receiver, mut sender) = (localhost(), localhost());
+    let (receiver, sender) = (localhost(), localhost());
     // A socket bound to 127.0.0.1 cannot reach this documentation address.
     let unroutable = SocketAddr::from(([203, 0, 113, 1], 9));
     let run = datagrams(3, 500, 400);
-    let counters = send(&mut sender, |egress| {
+    let counters = send(&sender, |egress| {
         message(egress, receiver.address(), &run);
         message(egress, unroutable, &run);
         message(egress, receiver.address(), &run);
@@ -118,27 +118,27 @@ fn an_unroutable_viewer_in_the_middle_costs_only_itself() {
 fn ipv6_works_where_the_machine_has_it() {
     let ip = IpAddr::from(Ipv6Addr::LOCALHOST);
     let Ok(receiver) = Socket::bind(SocketAddr::new(ip, 0), BufferSizes::default()) else { return };
-    let mut sender = socket(ip);
+    let sender = socket(ip);
     let run = datagrams(4, 900, 30);
-    send(&mut sender, |egress| message(egress, receiver.address(), &run));
+    send(&sender, |egress| message(egress, receiver.address(), &run));
     let got: Vec<_> = receive(&receiver, 4).into_iter().map(|(_, bytes)| bytes).collect();
     assert_eq!(got, run);
 }
 
 #[test]
 fn a_batch_is_sent_only_by_its_own_socket() {
-    let (receiver, mut sender) = (localhost(), localhost());
+    let (receiver, sender) = (localhost(), localhost());
     let path = Path { local: 1, remote: receiver.address() };
-    let counters = send(&mut sender, |egress| egress.datagram(path, b"other socket"));
+    let counters = send(&sender, |egress| egress.datagram(path, b"other socket"));
     assert_eq!((counters.calls, counters.datagrams), (0, 0));
 }
 
 #[cfg(all(target_os = "linux", not(feature = "portable-udp")))]
 #[test]
 fn a_run_is_one_message_and_the_kernel_says_when_it_came() {
-    let (receiver, mut sender) = (localhost(), localhost());
+    let (receiver, sender) = (localhost(), localhost());
     let run = datagrams(10, 1_200, 1_000);
-    let counters = send(&mut sender, |egress| message(egress, receiver.address(), &run));
+    let counters = send(&sender, |egress| message(egress, receiver.address(), &run));
     assert_eq!((counters.calls, counters.messages, counters.datagrams), (1, 1, 10));
     let mut arena = ReceiveArena::new();
     let mut wait = Wait::new().expect("a waiter");
