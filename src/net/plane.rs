@@ -112,8 +112,7 @@ impl MediaPlane {
         ensure!((1..=255).contains(&config.shards), "media.shards must be 1 to 255");
         let prepared: Vec<Prepared> =
             (0..config.shards).map(|shard| config.prepare(shard)).collect::<anyhow::Result<_>>()?;
-        let stats: Arc<[ShardStats]> =
-            (0..config.shards).map(|_| ShardStats::default()).collect();
+        let stats: Arc<[ShardStats]> = (0..config.shards).map(|_| ShardStats::default()).collect();
         metrics.register(Box::new(MediaCollector::new(stats.clone())?))?;
 
         let shared = Arc::new(Shared::generate().context("making the DTLS certificate")?);
@@ -128,7 +127,8 @@ impl MediaPlane {
         let relays = Relay::connect(&wakers, RING_MESSAGES);
         let mut links = Vec::new();
         // Dropped on an early return, which stops the threads already running.
-        let mut plane = Self { shards: Vec::new(), stop: stop.clone(), director: None, stop_director };
+        let mut plane =
+            Self { shards: Vec::new(), stop: stop.clone(), director: None, stop_director };
         for (index, ((shard, relay), waker)) in
             prepared.into_iter().zip(relays).zip(wakers).enumerate()
         {
@@ -226,9 +226,7 @@ impl MediaConfig {
             match Socket::bind(address, self.buffers) {
                 Ok(socket) => sockets.push(socket),
                 // An address may be tentative or gone by now; one the operator named may not.
-                Err(error)
-                    if self.addresses.is_empty() && error.kind() != ErrorKind::AddrInUse =>
-                {
+                Err(error) if self.addresses.is_empty() && error.kind() != ErrorKind::AddrInUse => {
                     tracing::warn!(%address, %error, "media does not listen here");
                 }
                 Err(error) => return Err(self.cannot_bind(address, &error)),
@@ -307,4 +305,3 @@ fn supervise(run: impl FnOnce() -> io::Result<()>) -> Result<(), String> {
             .unwrap_or_else(|| "a panic without words".to_owned())),
     }
 }
-

@@ -117,13 +117,7 @@ impl Sending {
 impl Shard {
     /// A shard over its sockets, which `wait` watches by their index.
     #[must_use]
-    pub fn new(
-        index: u8,
-        core: Sfu,
-        sockets: Vec<Socket>,
-        wait: Wait,
-        links: ShardLinks,
-    ) -> Self {
+    pub fn new(index: u8, core: Sfu, sockets: Vec<Socket>, wait: Wait, links: ShardLinks) -> Self {
         let now = Instant::now();
         Self {
             index,
