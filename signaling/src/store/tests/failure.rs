@@ -41,9 +41,8 @@ async fn a_refused_gift_does_not_touch_its_neighbours() {
     for n in 0..20 {
         let (sender, waiting) = (if n % 2 == 0 { "ana" } else { "bob" }, n + 2);
         let gift = store.clone();
-        tasks.push(tokio::spawn(async move {
-            gift.gift(order(sender, &format!("k{n}"), 5)).await
-        }));
+        tasks
+            .push(tokio::spawn(async move { gift.gift(order(sender, &format!("k{n}"), 5)).await }));
         until("queued", || store.stats().waiting == waiting).await;
     }
     // Half-done work that the schema refuses: the account row it made is undone with it.
@@ -149,7 +148,8 @@ async fn the_schema_itself_refuses() {
     fund(&store, "ana", 100).await;
     store.gift(order("ana", "k", 7)).await.expect("accepted");
     store.close().await;
-    let conn = schema::open_writer(&database_path(folder.path()), Durability::Normal).expect("opens");
+    let conn =
+        schema::open_writer(&database_path(folder.path()), Durability::Normal).expect("opens");
     for sql in [
         "UPDATE account SET balance = balance - 94 WHERE name = 'user:ana:paid'",
         "UPDATE account SET balance = 1 WHERE name = 'sys:coin_issued'",
@@ -185,14 +185,23 @@ async fn the_schema_itself_refuses() {
 async fn verify_finds_what_was_changed_by_hand() {
     for (found, sql) in [
         ("L11", "UPDATE account SET balance = balance + 1 WHERE name = 'user:ana:paid'"),
-        ("L1:", "DROP TRIGGER entry_no_update; UPDATE entry SET amount = amount + 1 WHERE transfer = 2"),
+        (
+            "L1:",
+            "DROP TRIGGER entry_no_update; UPDATE entry SET amount = amount + 1 WHERE transfer = 2",
+        ),
         ("chain", "DROP TRIGGER audit_no_update; UPDATE audit SET actor = 'eve' WHERE seq = 1"),
         ("chain", "DROP TRIGGER audit_no_delete; DELETE FROM audit WHERE seq = 2"),
         ("exactly one audit row", "DROP TRIGGER audit_no_delete; DELETE FROM audit WHERE seq = 3"),
         ("L5", "UPDATE combo SET n = n + 1"),
         ("L8", "UPDATE gift_share SET host = host + 1"),
-        ("L3", "DROP TRIGGER idempotency_no_update; UPDATE idempotency SET reply = x'7B7D' WHERE id = 1"),
-        ("L3", "DROP TRIGGER idempotency_no_update; UPDATE idempotency SET reply = x'7B' WHERE id = 1"),
+        (
+            "L3",
+            "DROP TRIGGER idempotency_no_update; UPDATE idempotency SET reply = x'7B7D' WHERE id = 1",
+        ),
+        (
+            "L3",
+            "DROP TRIGGER idempotency_no_update; UPDATE idempotency SET reply = x'7B' WHERE id = 1",
+        ),
         ("no gift", "DROP TRIGGER gift_no_delete; DELETE FROM gift WHERE transfer = 2"),
     ] {
         let folder = test_folder("tamper");

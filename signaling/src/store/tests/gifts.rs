@@ -85,7 +85,10 @@ async fn a_refused_key_stays_unused() {
     store.top_up("shop", "t1", "ana", 2).await.expect("topped up");
     let receipt = store.gift(order("ana", "k", 7)).await.expect("enough now");
     assert!(!receipt.replayed);
-    assert_eq!(receipt.reply.as_ref(), br#"{"transferId":"t3","balance":0,"comboId":"c3","comboTotal":1}"#);
+    assert_eq!(
+        receipt.reply.as_ref(),
+        br#"{"transferId":"t3","balance":0,"comboId":"c3","comboTotal":1}"#
+    );
     assert_clean(&store);
 }
 
@@ -187,7 +190,10 @@ async fn promo_coins_go_first_and_expire() {
     assert_eq!(store.gift(order("ana", "k1", 12)).await.expect("enough").balance, 13);
     // 2 of the later lot are gone; the rest of it expires.
     clock.advance(2_000);
-    assert_eq!(store.wallet("ana").await.expect("reads"), Wallet { coins: 5, promo: 0, diamonds: 0 });
+    assert_eq!(
+        store.wallet("ana").await.expect("reads"),
+        Wallet { coins: 5, promo: 0, diamonds: 0 }
+    );
     assert_eq!(store.gift(order("ana", "k2", 6)).await, Err(MoneyRefusal::InsufficientFunds));
     assert_eq!(store.expire_promo().await, Ok(1));
     assert_eq!(store.expire_promo().await, Ok(0));

@@ -50,7 +50,10 @@ async fn rooms_bans_and_mutes_outlive_a_restart() {
     keep(mute("loud", now + 1_000)).await;
     keep(mute("quiet", now + 60_000)).await;
     store.save_settings("r1", "Coffee", r#"{"a":1}"#).await.expect("kept");
-    store.save_moderator("r1", "mod_1", &["user.ban".into(), "user.kick".into()]).await.expect("kept");
+    store
+        .save_moderator("r1", "mod_1", &["user.ban".into(), "user.kick".into()])
+        .await
+        .expect("kept");
     let attempt = AttemptRecord {
         room: "r1".into(),
         guest: "g1".into(),

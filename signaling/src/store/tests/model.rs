@@ -7,11 +7,22 @@ use super::*;
 
 #[derive(Debug, Clone)]
 enum Step {
-    TopUp { user: u8, coins: i64 },
+    TopUp {
+        user: u8,
+        coins: i64,
+    },
     /// `key` repeats, with the same or another content.
-    Gift { from: u8, to: u8, key: u8, coins: i64, shared: bool },
+    Gift {
+        from: u8,
+        to: u8,
+        key: u8,
+        coins: i64,
+        shared: bool,
+    },
     Reopen,
-    Wait { ms: i64 },
+    Wait {
+        ms: i64,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
