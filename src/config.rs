@@ -54,7 +54,7 @@ pub struct Http {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Media {
-    /// UDP port of the first shard; each further shard takes the next port.
+    /// UDP port of the first shard; each further shard takes the next port. 0 = any free ones.
     pub port: u16,
     /// Media threads; 0 = one per core.
     pub shards: u8,
@@ -146,7 +146,7 @@ impl Config {
         ensure!(!self.tokens.audience.is_empty(), "tokens.audience must not be empty");
         let last = usize::from(self.media.port) + self.media.shard_count() - 1;
         ensure!(
-            self.media.port != 0 && last <= usize::from(u16::MAX),
+            self.media.port == 0 || last <= usize::from(u16::MAX),
             "media.port {} leaves no room for {} shards below 65536",
             self.media.port,
             self.media.shard_count()

@@ -14,6 +14,7 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         None | Some(Command::Serve) => cli::serve::run(&cli),
         Some(Command::Token(token)) => cli::token::run(&cli, token),
+        Some(Command::Ledger(ledger)) => cli::ledger::run(&cli, ledger),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,12 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use signaling::rooms::Rooms;
+use signaling::server::{Sessions, Signaling};
+use signaling::store::{Store, database_path};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::http::{App, app, serve};
+use crate::keys;
+use crate::metrics::Metrics;
+use crate::net::plane::{MediaConfig, MediaPlane};
 
 /// A running server.
 #[derive(Debug)]
@@ -21,8 +28,14 @@ pub struct Server {
     /// Where HTTP listens; the real port when the configured one was 0.
     pub addr: SocketAddr,
     config: Arc<Config>,
+    /// Local addresses of the media sockets, shard by shard.
+    pub media_addrs: Vec<Vec<SocketAddr>>,
+    media: MediaPlane,
     stop: watch::Sender<bool>,
     http: JoinHandle<()>,
+    rooms: Rooms,
+    sessions: Sessions,
+    store: Store,
 }
 
 impl Server {
@@ -36,20 +49,51 @@ impl Server {
         let config = Arc::new(config);
         let listener = bind(config.http.bind).await?;
         let addr = listener.local_addr().context("address of the HTTP listener")?;
+        let store = Store::open(database_path(&config.data_dir))?;
+        let keys = keys::load(&config)?;
+        let metrics = Metrics::new();
+        let (handle, events, media) = MediaPlane::start(&media_config(&config), &metrics)?;
+        let rooms = Rooms::new(handle, store.clone(), config.limits.clone());
+        tokio::spawn(rooms.clone().route(events));
         let (stop, draining) = watch::channel(false);
-        let router = app(App { config: config.clone(), draining: draining.clone() });
-        let http = tokio::spawn(serve::serve(listener, router, config.clone(), draining));
-        Ok(Self { addr, config, stop, http })
+        let limits = config.limits.clone();
+        let (signaling, sessions) = Signaling::new(rooms.clone(), keys, limits, draining.clone());
+        let state = App { config: config.clone(), signaling, store: store.clone(), metrics };
+        let http = tokio::spawn(serve::serve(listener, app(state), config.clone(), draining));
+        let media_addrs = media.addresses().map(<[SocketAddr]>::to_vec).collect();
+        Ok(Self { addr, media_addrs, config, media, stop, http, rooms, sessions, store })
     }
 
     /// Tell everybody, stop accepting, end sessions and media, and return when all is closed or
-    /// `http.drain_ms` is over.
-    pub async fn shutdown(self) {
+    /// `http.drain_ms` is over. No show ends by it: the rooms return with the next start.
+    pub async fn shutdown(mut self) {
         let patience = Duration::from_millis(self.config.http.drain_ms);
         self.stop.send_replace(true);
-        if tokio::time::timeout(patience, self.http).await.is_err() {
+        let closed = timeout(patience, async {
+            let _ = self.http.await;
+            self.sessions.ended().await;
+        });
+        if closed.await.is_err() {
             tracing::warn!("connections were still open at the end of the drain");
         }
+        self.rooms.stop();
+        if timeout(patience, self.media.shutdown()).await.is_err() {
+            tracing::error!("the media threads did not end in time");
+        }
+        if timeout(patience, self.store.flush()).await.is_err() {
+            tracing::error!("the store did not finish in time");
+        }
+    }
+}
+
+fn media_config(config: &Config) -> MediaConfig {
+    let media = &config.media;
+    MediaConfig {
+        shards: media.shard_count(),
+        addresses: media.addresses.clone(),
+        port: media.port,
+        public_ip: media.public_ip,
+        ..MediaConfig::default()
     }
 }
 

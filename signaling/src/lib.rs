@@ -4,6 +4,7 @@ pub mod economy;
 pub mod media;
 pub mod protocol;
 pub mod room;
+pub mod rooms;
 pub mod server;
 pub mod store;
 pub mod token;

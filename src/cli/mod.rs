@@ -1,5 +1,6 @@
 //! The command line.
 
+pub(crate) mod ledger;
 pub(crate) mod serve;
 pub(crate) mod token;
 
@@ -28,6 +29,9 @@ pub(crate) enum Command {
     Serve,
     /// Print a room token signed with this server's keys
     Token(token::Token),
+    /// Check the gift ledger; works while a server runs
+    #[command(subcommand)]
+    Ledger(ledger::Ledger),
 }
 
 /// Options that every command understands.

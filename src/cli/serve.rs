@@ -1,6 +1,6 @@
 //! `greenroom`: start, say where, wait for a signal, drain.
 
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
 
 use anyhow::Context;
 use greenroom::Server;
@@ -25,7 +25,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let server = Server::start(config.clone()).await?;
-    print_welcome(&config, server.addr);
+    print_welcome(&config, &server);
     signals.next().await;
     eprintln!("Stopping: sessions are told to come back. A second signal stops at once.");
     tokio::select! {
@@ -57,16 +57,15 @@ impl Signals {
 }
 
 /// What runs where, and what to do next. On stdout, so that it shows whatever the log filter is.
-fn print_welcome(config: &Config, addr: SocketAddr) {
+fn print_welcome(config: &Config, server: &Server) {
+    let addr = server.addr;
     let host = if addr.ip().is_loopback() { "localhost".to_owned() } else { addr.ip().to_string() };
     let page = format!("http://{host}:{}", addr.port());
-    let first = config.media.port;
-    let last = usize::from(first) + config.media.shard_count() - 1;
     println!("Greenroom {} is running.", env!("CARGO_PKG_VERSION"));
     println!();
     println!("  Page     {page}");
     println!("  Studio   {page}/studio");
-    println!("  Media    UDP {first}-{last}");
+    println!("  Media    UDP {}", media(server));
     println!("  Data     {}", config.data_dir.display());
     if config.dev {
         println!("  Mode     development: everybody who opens the page gets a token and coins");
@@ -76,4 +75,18 @@ fn print_welcome(config: &Config, addr: SocketAddr) {
     println!();
     println!("Next: open {page}/studio, go live, and open the room link in another window.");
     println!("Stop with Ctrl-C.");
+}
+
+/// `7882-7883 on 127.0.0.1, 192.168.1.5`.
+fn media(server: &Server) -> String {
+    let ports: BTreeSet<u16> =
+        server.media_addrs.iter().flatten().map(|addr| addr.port()).collect();
+    let addresses: BTreeSet<String> =
+        server.media_addrs.iter().flatten().map(|addr| addr.ip().to_string()).collect();
+    let range = match (ports.first(), ports.last()) {
+        (Some(first), Some(last)) if first != last => format!("{first}-{last}"),
+        (Some(only), _) => only.to_string(),
+        _ => "none".to_owned(),
+    };
+    format!("{range} on {}", addresses.into_iter().collect::<Vec<_>>().join(", "))
 }

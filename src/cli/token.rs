@@ -3,6 +3,7 @@
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use greenroom::keys;
+use signaling::store::parse_ttl;
 use signaling::token::{Claims, MAX_LIFE_S, TokenRole};
 
 use super::Cli;
@@ -33,7 +34,9 @@ pub(crate) struct Token {
 /// Print one line: the token.
 pub(crate) fn run(cli: &Cli, token: &Token) -> anyhow::Result<()> {
     let config = cli.options.load()?;
-    let life = seconds(&token.ttl)?;
+    let life = parse_ttl(&token.ttl)
+        .filter(|life| *life > 0)
+        .ok_or_else(|| anyhow!("--ttl {}: write 90s, 15m or 1h", token.ttl))?;
     if life > MAX_LIFE_S {
         bail!("--ttl {}: a token lives at most 1h, clients renew it inside", token.ttl);
     }
@@ -51,38 +54,8 @@ pub(crate) fn run(cli: &Cli, token: &Token) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn seconds(text: &str) -> anyhow::Result<u64> {
-    let (digits, unit) = text.split_at(text.trim_end_matches(|c: char| c.is_alphabetic()).len());
-    let count: u64 =
-        digits.parse().with_context(|| format!("--ttl {text}: write 90s, 15m or 1h"))?;
-    let scale = match unit {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        _ => bail!("--ttl {text}: write 90s, 15m or 1h"),
-    };
-    let life = count.checked_mul(scale).filter(|life| *life > 0);
-    life.ok_or_else(|| anyhow!("--ttl {text}: out of range"))
-}
-
 #[expect(clippy::disallowed_methods, reason = "I/O shell")]
 fn now_s() -> anyhow::Result<u64> {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     Ok(since.context("the clock of this machine is before 1970")?.as_secs())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lives() {
-        assert_eq!(seconds("90s").expect("ok"), 90);
-        assert_eq!(seconds("15m").expect("ok"), 900);
-        assert_eq!(seconds("1h").expect("ok"), 3600);
-        assert_eq!(seconds("5").expect("ok"), 5);
-        for bad in ["", "h", "1d", "-1s", "0s", "1.5h", "99999999999999999999s"] {
-            assert!(seconds(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -3,34 +3,44 @@
 //! [`app`] is a plain `axum` router that tests can call without a socket; [`serve`] puts it
 //! behind the limits of a public listener.
 
+mod api;
 mod health;
 mod origin;
 mod pages;
 mod security;
 pub mod serve;
+mod ws;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
-use tokio::sync::watch;
+use signaling::server::Signaling;
+use signaling::store::Store;
 
 use crate::config::Config;
+use crate::metrics::Metrics;
 
 /// What the handlers share.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct App {
     /// All options.
     pub config: Arc<Config>,
-    /// Turns true when a planned stop begins.
-    pub draining: watch::Receiver<bool>,
+    /// Sessions and rooms.
+    pub signaling: Signaling,
+    /// The embedded database.
+    pub store: Store,
+    /// Everything `/metrics` shows.
+    pub metrics: Metrics,
 }
 
 /// Every route of the server.
 pub fn app(state: App) -> Router {
     Router::new()
         .merge(health::routes())
+        .merge(api::routes(state.config.dev))
+        .merge(ws::routes())
         .merge(pages::routes())
         .layer(DefaultBodyLimit::max(state.config.limits.sdp_message_bytes))
         .layer(from_fn(security::headers))

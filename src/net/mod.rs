@@ -29,6 +29,4 @@ pub mod wait;
 pub mod wait;
 
 #[cfg(test)]
-mod testing;
-#[cfg(test)]
 mod udp_tests;

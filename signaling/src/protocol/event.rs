@@ -86,6 +86,8 @@ events! {
     YouUpdated "you.updated" You;
     /// Everything again.
     RoomSnapshot "room.snapshot" Box<State>;
+    /// The server is about to stop; nothing is lost.
+    ServerDraining "server.draining" ServerDraining;
     /// The server ends this connection.
     Bye "bye" Bye;
 }
@@ -331,6 +333,14 @@ pub struct GuestMuted {
 pub struct SeatFree {
     /// Your Invite.
     pub guest_id: GuestId,
+}
+
+/// Data of `server.draining`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerDraining {
+    /// `bye` follows after this long.
+    pub in_ms: u64,
 }
 
 /// Why a connection ends.

@@ -6,62 +6,44 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::extract::ws::Utf8Bytes;
 use tokio::sync::{mpsc, watch};
 
-/// Why the server ends a connection.
+use crate::protocol::ByeReason;
+
+/// How the server ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bye {
-    /// The client read too slowly and its outbox was full.
-    SlowConsumer,
-    /// A newer connection of the same person took over.
-    Replaced,
-    /// The room ended.
-    RoomEnded,
-    /// The person was sent away.
-    Kicked,
-    /// The person may not be in this room any more.
-    Banned,
-    /// A message past the size limit.
-    TooLarge,
-    /// Commands faster than the limit, for longer than a burst.
-    RateLimited,
-    /// No `hello` in time, no answer to pings.
-    Timeout,
-    /// The server is stopping.
-    Draining,
+pub struct Farewell {
+    /// What `bye` says.
+    pub reason: ByeReason,
+    /// WebSocket close code: 1000 done, 1008 policy, 1009 too big, 1012 restart, 1013 try again.
+    pub code: u16,
 }
 
-impl Bye {
-    /// The reason on the wire.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::SlowConsumer => "slow_consumer",
-            Self::Replaced => "replaced",
-            Self::RoomEnded => "room_ended",
-            Self::Kicked => "kicked",
-            Self::Banned => "banned",
-            Self::TooLarge => "too_large",
-            Self::RateLimited => "rate_limited",
-            Self::Timeout => "timeout",
-            Self::Draining => "draining",
-        }
-    }
+impl Farewell {
+    /// The client sent a message past the size limit.
+    pub const TOO_LARGE: Self = Self { reason: ByeReason::ProtocolError, code: 1009 };
 
     /// Whether the client may connect again by itself.
     #[must_use]
     pub const fn retry(self) -> bool {
-        matches!(self, Self::SlowConsumer | Self::Timeout | Self::Draining | Self::RateLimited)
+        matches!(
+            self.reason,
+            ByeReason::SlowConsumer | ByeReason::ServerStopping | ByeReason::TokenExpired
+        )
     }
+}
 
-    /// The WebSocket close code: 1009 too big, 1012 restart, 1013 try again, 1008 policy.
-    #[must_use]
-    pub const fn close_code(self) -> u16 {
-        match self {
-            Self::TooLarge => 1009,
-            Self::Draining => 1012,
-            Self::SlowConsumer | Self::RateLimited => 1013,
-            Self::RoomEnded => 1000,
-            Self::Replaced | Self::Kicked | Self::Banned | Self::Timeout => 1008,
-        }
+impl From<ByeReason> for Farewell {
+    fn from(reason: ByeReason) -> Self {
+        let code = match reason {
+            ByeReason::RoomEnded => 1000,
+            ByeReason::ServerStopping => 1012,
+            ByeReason::SlowConsumer => 1013,
+            ByeReason::Replaced
+            | ByeReason::Kicked
+            | ByeReason::Banned
+            | ByeReason::TokenExpired
+            | ByeReason::ProtocolError => 1008,
+        };
+        Self { reason, code }
     }
 }
 
@@ -71,7 +53,7 @@ pub struct Outbox {
     messages: mpsc::Sender<Utf8Bytes>,
     queued: Arc<AtomicUsize>,
     max_bytes: usize,
-    bye: watch::Sender<Option<Bye>>,
+    bye: watch::Sender<Option<Farewell>>,
 }
 
 /// The writer's end.
@@ -79,7 +61,7 @@ pub struct Outbox {
 pub struct OutboxReader {
     messages: mpsc::Receiver<Utf8Bytes>,
     queued: Arc<AtomicUsize>,
-    bye: watch::Receiver<Option<Bye>>,
+    bye: watch::Receiver<Option<Farewell>>,
 }
 
 impl Outbox {
@@ -94,7 +76,7 @@ impl Outbox {
     }
 
     /// Queue one message. When it does not fit the connection is told to end with
-    /// [`Bye::SlowConsumer`]; it will resume, and what it missed is in its next snapshot.
+    /// `slow_consumer`; it will resume, and what it missed is in its next snapshot.
     pub fn push(&self, message: Utf8Bytes) -> bool {
         let size = message.len();
         let before = self.queued.fetch_add(size, Ordering::AcqRel);
@@ -102,15 +84,16 @@ impl Outbox {
             return true;
         }
         self.queued.fetch_sub(size, Ordering::AcqRel);
-        self.close(Bye::SlowConsumer);
+        self.close(ByeReason::SlowConsumer);
         false
     }
 
     /// End the connection after what is queued now; the first reason stays.
-    pub fn close(&self, reason: Bye) {
+    pub fn close(&self, how: impl Into<Farewell>) {
+        let farewell = how.into();
         self.bye.send_if_modified(|bye| {
             let first = bye.is_none();
-            bye.get_or_insert(reason);
+            bye.get_or_insert(farewell);
             first
         });
     }
@@ -139,7 +122,7 @@ impl OutboxReader {
 
     /// A receiver that sees the reason to end.
     #[must_use]
-    pub fn farewell(&self) -> watch::Receiver<Option<Bye>> {
+    pub fn farewell(&self) -> watch::Receiver<Option<Farewell>> {
         self.bye.clone()
     }
 }
@@ -154,7 +137,7 @@ mod tests {
         assert!((0..3).all(|_| outbox.push("x".into())));
         assert!(!outbox.is_closed());
         assert!(!outbox.push("x".into()));
-        assert_eq!(*reader.farewell().borrow(), Some(Bye::SlowConsumer));
+        assert_eq!(*reader.farewell().borrow(), Some(ByeReason::SlowConsumer.into()));
         assert!(reader.try_next().is_some());
     }
 
@@ -171,8 +154,8 @@ mod tests {
     #[test]
     fn the_first_reason_stays() {
         let (outbox, reader) = Outbox::new(1, 10);
-        outbox.close(Bye::Kicked);
-        outbox.close(Bye::SlowConsumer);
-        assert_eq!(*reader.farewell().borrow(), Some(Bye::Kicked));
+        outbox.close(ByeReason::Kicked);
+        outbox.close(ByeReason::SlowConsumer);
+        assert_eq!(*reader.farewell().borrow(), Some(ByeReason::Kicked.into()));
     }
 }

@@ -4,11 +4,11 @@
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use super::audit::Chain;
 use super::turn::{Fault, Turn};
@@ -105,8 +105,6 @@ pub(super) struct Writer {
     pub(super) health: Arc<Health>,
     /// Held while this thread lives, so that no second process writes to the file.
     pub(super) lock: File,
-    /// Dropped last: whoever watches it knows that the file is closed.
-    pub(super) closed: watch::Sender<()>,
 }
 
 impl Writer {
@@ -130,10 +128,7 @@ impl Writer {
             }
         }
         self.refuse_everything();
-        let Self { conn, lock, closed, .. } = self;
-        drop(conn);
-        drop(lock);
-        drop(closed);
+        drop(self.lock);
     }
 
     fn commit_group(
@@ -169,7 +164,10 @@ impl Writer {
                 break;
             }
             if group.len() < GROUP && started.elapsed() < GROUP_TIME {
-                next = self.queue.try_recv().ok();
+                next = match self.queue.try_recv() {
+                    Ok(work) => Some(work),
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+                };
             }
         }
         if let Some(error) = failed {

@@ -1,0 +1,111 @@
+//! A room's question to the media plane as a [`MediaCommand`], and the way back.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use tokio::sync::oneshot;
+
+use crate::media::{MediaAnswer, MediaCommand, MediaReply, RoomKey, TransportId};
+use crate::protocol::Refusal;
+use crate::room::MediaAsk;
+
+/// The SDP of the answer, if it has one.
+pub(crate) type Sdp = Result<Option<String>, Refusal>;
+/// An answer that is on its way.
+pub(crate) type Coming = Pin<Box<dyn Future<Output = Sdp> + Send>>;
+
+/// A command that is answered, or one that is only done.
+pub(crate) enum Ask {
+    /// It makes or changes this transport, and answers.
+    Answered(TransportId, MediaCommand, Coming),
+    /// It answers when every shard has applied it.
+    Applied(MediaCommand, oneshot::Receiver<()>),
+    /// It has no answer.
+    Sent(MediaCommand),
+}
+
+/// `ask` of room `room` as a command.
+pub(crate) fn command(room: RoomKey, ask: MediaAsk) -> Ask {
+    match ask {
+        MediaAsk::OpenPublish { transport, sdp, lost_after_ms, foreign } => {
+            let (reply, coming) = answer();
+            let command =
+                MediaCommand::OpenPublish { room, transport, sdp, lost_after_ms, foreign, reply };
+            Ask::Answered(transport, command, coming)
+        }
+        MediaAsk::OpenWatch { transport, guest_seats, backstage, own_seat } => {
+            let (reply, coming) = coming(Some);
+            let command = MediaCommand::OpenWatch {
+                room,
+                transport,
+                guest_seats,
+                backstage,
+                own_seat,
+                reply,
+            };
+            Ask::Answered(transport, command, coming)
+        }
+        MediaAsk::OpenWhep { transport, sdp, seat } => {
+            let (reply, coming) = answer();
+            let command = MediaCommand::OpenWhep { room, transport, sdp, seat, reply };
+            Ask::Answered(transport, command, coming)
+        }
+        MediaAsk::WatchAnswer { transport, sdp } => {
+            let (reply, coming) = coming(|()| None);
+            let command = MediaCommand::WatchAnswer { transport, sdp, reply };
+            Ask::Answered(transport, command, coming)
+        }
+        MediaAsk::GrowWatch { transport, guest_seats } => {
+            let (reply, coming) = coming(Some);
+            let command = MediaCommand::GrowWatch { transport, guest_seats, reply };
+            Ask::Answered(transport, command, coming)
+        }
+        MediaAsk::RestartIce { transport, sdp } => {
+            let (reply, coming) = answer();
+            let command = MediaCommand::RestartIce { transport, sdp, reply };
+            Ask::Answered(transport, command, coming)
+        }
+        other => unanswered(room, other),
+    }
+}
+
+fn unanswered(room: RoomKey, ask: MediaAsk) -> Ask {
+    match ask {
+        MediaAsk::SetSeat { seat, source, audience } => {
+            let (done, applied) = oneshot::channel();
+            let done = Some(done);
+            Ask::Applied(MediaCommand::SetSeat { room, seat, source, audience, done }, applied)
+        }
+        MediaAsk::SetGate { transport, kind, open } => {
+            let (done, applied) = oneshot::channel();
+            let done = Some(done);
+            Ask::Applied(MediaCommand::SetGate { transport, kind, open, done }, applied)
+        }
+        MediaAsk::SetViewer { transport, backstage, own_seat } => {
+            Ask::Sent(MediaCommand::SetViewer { transport, backstage, own_seat })
+        }
+        MediaAsk::SendData { transport, channel, bytes } => {
+            Ask::Sent(MediaCommand::SendData { transport, channel, bytes })
+        }
+        MediaAsk::Close { transport, reason } => {
+            Ask::Sent(MediaCommand::Close { transport, reason })
+        }
+        _ => Ask::Sent(MediaCommand::CloseRoom { room }),
+    }
+}
+
+fn answer() -> (MediaReply<MediaAnswer>, Coming) {
+    coming(|answer: MediaAnswer| Some(answer.sdp))
+}
+
+/// A reply path whose value becomes an [`Sdp`].
+fn coming<T: Send + 'static>(sdp: fn(T) -> Option<String>) -> (MediaReply<T>, Coming) {
+    let (reply, answer) = oneshot::channel::<Result<T, Refusal>>();
+    let coming = async move {
+        match answer.await {
+            Ok(result) => result.map(sdp),
+            Err(_) => Err(Refusal::overloaded()),
+        }
+    };
+    (reply, Box::pin(coming))
+}

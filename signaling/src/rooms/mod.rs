@@ -1,0 +1,231 @@
+//! The rooms of this process: a directory of names, and one task per room that owns a
+//! [`Room`](crate::room::Room), feeds it and carries out what it decides.
+
+mod apply;
+mod asks;
+mod card;
+mod clock;
+pub(crate) mod conns;
+mod keep;
+mod participant;
+mod registry;
+pub(crate) mod task;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use card::Card;
+pub use clock::Clock;
+pub use participant::Participant;
+pub use registry::SeatRegistry;
+
+use crate::media::{
+    AddressedMediaEvent, MediaCommand, MediaEvent, MediaHandle, RoomKey, TransportId,
+};
+use crate::protocol::{Code, GuestPolicy, Person, Refusal, RoomId};
+use crate::room::{ConnId, RoomInit};
+use crate::server::limits::Limits;
+use crate::store::Store;
+use task::Message;
+
+/// Ended rooms that are remembered by name. Trade: 100 000 names are a few megabytes; past that,
+/// who comes late reads `room_not_found` instead of `room_ended`.
+const ENDED: usize = 100_000;
+
+/// All rooms; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Rooms {
+    shared: Arc<Shared>,
+}
+
+/// What every room task reaches.
+pub(crate) struct Shared {
+    pub(crate) media: MediaHandle,
+    pub(crate) store: Store,
+    pub(crate) limits: Limits,
+    pub(crate) clock: Clock,
+    pub(crate) seats: SeatRegistry,
+    by_name: DashMap<RoomId, RoomHandle>,
+    /// Rooms that were here and are over, for the right answer to who comes late.
+    ended: DashMap<RoomId, ()>,
+    by_key: DashMap<RoomKey, mpsc::UnboundedSender<(TransportId, MediaEvent)>>,
+    /// Turns true when the rooms have to go to sleep.
+    pub(crate) stop: watch::Sender<bool>,
+    next_key: AtomicU32,
+    next_conn: AtomicU64,
+}
+
+/// The way into one room's task.
+#[derive(Debug, Clone)]
+pub(crate) struct RoomHandle {
+    pub(crate) key: RoomKey,
+    mailbox: mpsc::Sender<Message>,
+    card: watch::Receiver<Card>,
+}
+
+impl RoomHandle {
+    /// Queue a message for the room, unless its mailbox is full.
+    pub(crate) fn tell(&self, message: Message) -> Result<(), Refusal> {
+        self.mailbox.try_send(message).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Refusal::overloaded(),
+            mpsc::error::TrySendError::Closed(_) => Refusal::new(Code::RoomEnded),
+        })
+    }
+
+    /// Queue a message that must not be lost; waits while the mailbox is full.
+    pub(crate) async fn tell_surely(&self, message: Message) {
+        // A closed mailbox is a room that has ended and forgotten everybody.
+        let _ = self.mailbox.send(message).await;
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.mailbox.is_closed()
+    }
+}
+
+impl Rooms {
+    /// An empty directory.
+    #[must_use]
+    pub fn new(media: MediaHandle, store: Store, limits: Limits) -> Self {
+        let shared = Shared {
+            media,
+            store,
+            limits,
+            clock: Clock::start(),
+            seats: SeatRegistry::default(),
+            by_name: DashMap::new(),
+            by_key: DashMap::new(),
+            ended: DashMap::new(),
+            stop: watch::Sender::new(false),
+            next_key: AtomicU32::new(1),
+            next_conn: AtomicU64::new(1),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The clock all rooms share.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.shared.clock
+    }
+
+    /// Carry media events to their rooms until the media plane is gone.
+    pub async fn route(self, mut events: mpsc::Receiver<AddressedMediaEvent>) {
+        while let Some(AddressedMediaEvent { room, transport, event }) = events.recv().await {
+            // An event of a room that has just ended has nobody to tell.
+            if let Some(inbox) = self.shared.by_key.get(&room) {
+                let _ = inbox.send((transport, event));
+            }
+        }
+    }
+
+    /// End every room's task, without ending the shows: they are `paused` after a restart.
+    pub fn stop(&self) {
+        self.shared.stop.send_replace(true);
+        self.shared.by_name.clear();
+        self.shared.by_key.clear();
+    }
+
+    /// Rooms on air, the fullest first.
+    #[must_use]
+    pub fn live(&self) -> Vec<Card> {
+        let mut cards: Vec<Card> = self
+            .shared
+            .by_name
+            .iter()
+            .map(|entry| entry.card.borrow().clone())
+            .filter(|card| card.since.is_some())
+            .collect();
+        cards.sort_by(|a, b| b.viewers.cmp(&a.viewers).then_with(|| a.room.cmp(&b.room)));
+        cards
+    }
+
+    pub(crate) fn next_conn(&self) -> ConnId {
+        ConnId(self.shared.next_conn.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A transport id for a command that may need one; `None` = the media plane is stopping.
+    pub(crate) async fn allocate(&self) -> Option<TransportId> {
+        let (reply, id) = oneshot::channel();
+        if !self.shared.media.send(MediaCommand::Allocate { reply }).await {
+            return None;
+        }
+        id.await.ok()
+    }
+
+    /// The media plane.
+    #[must_use]
+    pub fn media(&self) -> &MediaHandle {
+        &self.shared.media
+    }
+
+    /// The room of this name; `host` makes it when it does not exist or is over.
+    pub(crate) fn find(&self, name: &RoomId, host: Option<&Person>) -> Result<RoomHandle, Refusal> {
+        if let Some(found) = self.shared.by_name.get(name).filter(|found| !found.is_over()) {
+            return Ok(found.clone());
+        }
+        let Some(host) = host else {
+            let ended = self.shared.ended.contains_key(name);
+            return Err(if ended { Code::RoomEnded } else { Code::RoomNotFound }.into());
+        };
+        Ok(match self.shared.by_name.entry(name.clone()) {
+            Entry::Occupied(found) if !found.get().is_over() => found.get().clone(),
+            Entry::Occupied(mut over) => {
+                let handle = self.open(name, host);
+                over.insert(handle.clone());
+                handle
+            }
+            Entry::Vacant(free) => free.insert(self.open(name, host)).clone(),
+        })
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "I/O shell")]
+    fn open(&self, name: &RoomId, host: &Person) -> RoomHandle {
+        let key = RoomKey(self.shared.next_key.fetch_add(1, Ordering::Relaxed));
+        let (mailbox, messages) = mpsc::channel(self.shared.limits.room_mailbox);
+        // Unbounded, because a lost `Closed` would leave a seat taken for ever. What a client can
+        // make the media plane say is bounded there: a few facts per transport, and 16 KiB
+        // messages at the pace of its own SCTP window.
+        let (facts, media) = mpsc::unbounded_channel();
+        self.shared.by_key.insert(key, facts);
+        let (card, watched) = watch::channel(Card::new(name, host));
+        let init = RoomInit {
+            room: name.clone(),
+            host: host.clone(),
+            title: String::new(),
+            policy: GuestPolicy::default(),
+            secret: rand::random(),
+        };
+        let task = task::RoomTask::new(self.shared.clone(), key, init, card);
+        tokio::spawn(task.run(messages, media));
+        RoomHandle { key, mailbox, card: watched }
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("rooms", &self.by_name.len()).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Ask the media plane; waits while it is behind.
+    pub(crate) async fn tell_media(&self, command: MediaCommand) {
+        if !self.media.send(command).await {
+            tracing::debug!("the media plane is stopping");
+        }
+    }
+
+    /// Forget a room that is over, unless its name has been taken again.
+    pub(crate) fn forget(&self, name: &RoomId, key: RoomKey) {
+        self.by_key.remove(&key);
+        if self.ended.len() < ENDED {
+            self.ended.insert(name.clone(), ());
+        }
+        self.by_name.remove_if(name, |_, handle| handle.key == key);
+    }
+}

@@ -1,0 +1,238 @@
+//! One task per room: the only owner of its [`Room`].
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::Shared;
+use super::apply::{answered, until};
+use super::asks::Sdp;
+use super::card::Card;
+use super::conns::{Answered, Conns, Sink};
+use super::keep::Keeper;
+use crate::economy::GiftReceipt;
+use crate::media::{MediaEvent, RoomKey, TransportId};
+use crate::protocol::{Answer, ByeReason, Code, Command, Refusal, RoomJoin};
+use crate::room::{
+    Carrier, ConnId, Effect, GiftAsk, Identity, Input, ReplyTo, Room, RoomInit, Then,
+};
+
+/// What reaches a room's mailbox.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// A connection asks to come in.
+    Join {
+        conn: ConnId,
+        id: u32,
+        who: Identity,
+        join: RoomJoin,
+        carrier: Carrier,
+        transport: Option<TransportId>,
+        sink: Sink,
+        /// For a connection without a socket.
+        answer: Option<Answered>,
+        /// Told whether the connection is in the room now.
+        entered: oneshot::Sender<bool>,
+    },
+    /// A command of a connection that is inside.
+    Command {
+        conn: ConnId,
+        id: u32,
+        command: Command,
+        transport: Option<TransportId>,
+        /// For a connection without a socket.
+        answer: Option<Answered>,
+    },
+    /// The connection has a newer token.
+    Refreshed { conn: ConnId, who: Identity },
+    /// The connection is gone.
+    Left { conn: ConnId },
+}
+
+/// What the room waits for without standing still.
+pub(super) enum Done {
+    /// The media plane has answered.
+    Media { transport: TransportId, sdp: Sdp, answer: Option<(ReplyTo, Then)> },
+    /// The ledger has.
+    Gift { ask: Box<GiftAsk>, result: Result<GiftReceipt, Refusal> },
+    /// The store has.
+    Reply { to: ReplyTo, result: Result<Answer, Refusal> },
+}
+
+pub(super) type Doing = Pin<Box<dyn Future<Output = Done> + Send>>;
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // The sender lives as long as the task.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// A room with everything around it.
+pub(crate) struct RoomTask {
+    pub(super) shared: Arc<Shared>,
+    pub(super) key: RoomKey,
+    pub(super) conns: Conns,
+    pub(super) card: watch::Sender<Card>,
+    pub(super) doing: FuturesUnordered<Doing>,
+    /// Inputs that effects made.
+    pub(super) backlog: VecDeque<Input>,
+    pub(super) over: bool,
+    pub(super) keeper: Keeper,
+    room: Room,
+    /// Reused between steps.
+    effects: Vec<Effect>,
+}
+
+impl RoomTask {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        key: RoomKey,
+        init: RoomInit,
+        card: watch::Sender<Card>,
+    ) -> Self {
+        let room = Room::new(shared.clock.now_ms(), init);
+        let keeper = Keeper::start(shared.store.clone());
+        Self {
+            shared,
+            key,
+            conns: Conns::default(),
+            card,
+            doing: FuturesUnordered::new(),
+            backlog: VecDeque::new(),
+            over: false,
+            keeper,
+            room,
+            effects: Vec::new(),
+        }
+    }
+
+    /// Run until the room is over.
+    pub(crate) async fn run(
+        mut self,
+        mut messages: mpsc::Receiver<Message>,
+        mut media: mpsc::UnboundedReceiver<(TransportId, MediaEvent)>,
+    ) {
+        let mut stop = self.shared.stop.subscribe();
+        while !self.over {
+            let deadline = self.room.next_deadline().map(|at| self.shared.clock.instant(at));
+            tokio::select! {
+                Some((transport, event)) = media.recv() => {
+                    self.step(Input::Media { transport, event }).await;
+                }
+                Some(done) = self.doing.next() => self.done(done).await,
+                message = messages.recv() => match message {
+                    Some(message) => self.message(message).await,
+                    None => break,
+                },
+                () = until(deadline) => self.step(Input::Timer).await,
+                () = stopped(&mut stop) => break,
+            }
+        }
+        self.close(messages).await;
+    }
+
+    /// Nobody gets in any more; who has asked is answered, who is inside is told.
+    async fn close(&mut self, mut messages: mpsc::Receiver<Message>) {
+        if self.over {
+            self.shared.forget(self.room.id(), self.key);
+        }
+        messages.close();
+        while let Some(message) = messages.recv().await {
+            self.refuse(message);
+        }
+        // Gifts that the room accepted before its end are paid, and their senders told.
+        while let Some(done) = self.doing.next().await {
+            self.done(done).await;
+        }
+        let reason = if self.over { ByeReason::RoomEnded } else { ByeReason::ServerStopping };
+        for conn in self.conns.ids() {
+            self.conns.close(conn, reason);
+        }
+    }
+
+    fn refuse(&mut self, message: Message) {
+        match message {
+            Message::Join { conn, id, sink, answer, .. } => {
+                self.conns.add(conn, id, sink);
+                if let Some(answer) = answer {
+                    self.conns.expect(conn, id, answer);
+                }
+                self.conns.reply(conn, id, Err(Refusal::new(Code::RoomEnded)));
+                self.conns.remove(conn);
+            }
+            Message::Command { conn, id, answer, .. } => {
+                if let Some(answer) = answer {
+                    self.conns.expect(conn, id, answer);
+                }
+                self.conns.reply(conn, id, Err(Refusal::new(Code::RoomEnded)));
+            }
+            Message::Refreshed { .. } | Message::Left { .. } => {}
+        }
+    }
+
+    async fn message(&mut self, message: Message) {
+        match message {
+            Message::Join { conn, id, who, join, carrier, transport, sink, answer, entered } => {
+                self.conns.add(conn, id, sink);
+                if let Some(answer) = answer {
+                    self.conns.expect(conn, id, answer);
+                }
+                if self.conns.len() > self.shared.limits.viewers_per_room {
+                    self.conns.reply(conn, id, Err(Refusal::new(Code::RoomFull)));
+                } else {
+                    self.step(Input::Join { conn, id, who, join, carrier, transport }).await;
+                }
+                let inside = self.conns.is_inside(conn);
+                if !inside {
+                    self.conns.remove(conn);
+                }
+                let _ = entered.send(inside);
+            }
+            Message::Command { conn, id, command, transport, answer } => {
+                if let Some(answer) = answer {
+                    self.conns.expect(conn, id, answer);
+                }
+                self.step(Input::Command { conn, id, command, transport }).await;
+            }
+            Message::Refreshed { conn, who } => self.step(Input::Refreshed { conn, who }).await,
+            Message::Left { conn } => {
+                self.step(Input::Left { conn }).await;
+                self.conns.remove(conn);
+            }
+        }
+    }
+
+    async fn done(&mut self, done: Done) {
+        match done {
+            Done::Media { transport, sdp, answer } => {
+                if sdp.is_err() {
+                    self.backlog.push_back(Input::MediaRefused { transport });
+                }
+                if let Some((to, then)) = answer {
+                    self.reply(to, answered(transport, sdp, then)).await;
+                }
+                self.drain_backlog().await;
+            }
+            Done::Gift { ask, result } => self.step(Input::GiftDone { ask, result }).await,
+            Done::Reply { to, result } => self.reply(to, result).await,
+        }
+    }
+
+    async fn step(&mut self, input: Input) {
+        self.backlog.push_back(input);
+        self.drain_backlog().await;
+    }
+
+    async fn drain_backlog(&mut self) {
+        while let Some(input) = self.backlog.pop_front() {
+            let mut effects = std::mem::take(&mut self.effects);
+            self.room.step(self.shared.clock.now_ms(), input, &mut effects);
+            self.apply(&mut effects).await;
+            self.effects = effects;
+        }
+    }
+}

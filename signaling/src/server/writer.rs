@@ -1,0 +1,70 @@
+//! The way out of one session: messages, pings, and the last words.
+
+#![expect(clippy::disallowed_methods, reason = "I/O shell")]
+
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use bytes::Bytes;
+use futures_util::SinkExt;
+use futures_util::stream::SplitSink;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::outbox::{Farewell, OutboxReader};
+use crate::protocol::{Bye, ByeReason, Event, EventMessage};
+
+/// How long the last words may take. Trade: a client that reads gets its reason; one that does
+/// not read holds its socket no longer than this.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Write until the connection breaks or every sender is gone.
+pub(super) async fn write(
+    sink: &mut SplitSink<WebSocket, Message>,
+    outbox: &mut OutboxReader,
+    ping: Duration,
+) {
+    let mut next_ping = Instant::now() + ping;
+    loop {
+        let message = tokio::select! {
+            message = outbox.next() => match message {
+                Some(text) => Message::Text(text),
+                None => return,
+            },
+            () = sleep_until(next_ping) => {
+                next_ping = Instant::now() + ping;
+                Message::Ping(Bytes::new())
+            }
+        };
+        if sink.send(message).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What is queued, `bye`, and the close frame; best effort.
+pub(super) async fn last_words(
+    mut sink: SplitSink<WebSocket, Message>,
+    mut outbox: OutboxReader,
+    farewell: Farewell,
+    now_ms: u64,
+) {
+    let Farewell { reason, code } = farewell;
+    let words = async {
+        // A slow reader's queue is what it could not read; it resumes with a snapshot instead.
+        while reason != ByeReason::SlowConsumer
+            && let Some(text) = outbox.try_next()
+        {
+            sink.send(Message::Text(text)).await?;
+        }
+        let event = Event::Bye(Bye { reason, retry: farewell.retry() });
+        let bye = EventMessage { seq: None, ts: now_ms, event };
+        sink.send(Message::Text(bye.to_json().into())).await?;
+        sink.send(Message::Close(Some(CloseFrame { code, reason: reason_text(reason) }))).await?;
+        sink.close().await
+    };
+    let _ = timeout(LAST_WORDS, words).await;
+}
+
+fn reason_text(reason: ByeReason) -> axum::extract::ws::Utf8Bytes {
+    serde_json::to_value(reason).ok().and_then(|v| v.as_str().map(Into::into)).unwrap_or_default()
+}
