@@ -2,6 +2,7 @@
 //! and by `tests/corpus.rs`, which replays the committed corpus on every test run.
 
 pub mod rtp;
+pub mod sdp;
 
 /// A target: its name, which is also its corpus folder, and its body, which panics on a bug.
 pub type Target = (&'static str, fn(&[u8]));
@@ -17,4 +18,5 @@ pub const TARGETS: &[Target] = &[
     ("vp9", rtp::vp9),
     ("h264", rtp::h264),
     ("av1", rtp::av1),
+    ("sdp", sdp::sdp),
 ];
