@@ -1,0 +1,207 @@
+//! Seeded simulation of the media core: shards, peers and a bad network on one thread in virtual
+//! time. A failure prints the seed; `SIM_SEED=n cargo test --test sim` replays it.
+
+#![expect(clippy::disallowed_methods, reason = "virtual time needs a starting point")]
+
+mod peer;
+mod world;
+
+use std::time::Duration;
+
+use signaling::media::{Audience, CloseReason, MediaEvent, MediaKind, RoomKey, Seat};
+
+use greenroom::sfu::command::ShardCommand;
+use greenroom::sfu::drop_reason::DropReason;
+use peer::facts;
+use world::{Conditions, World};
+
+const ROOM: RoomKey = RoomKey(1);
+
+fn seeds(count: u64) -> Vec<u64> {
+    match std::env::var("SIM_SEED") {
+        Ok(seed) => vec![seed.parse().expect("SIM_SEED is a number")],
+        Err(_) => (1..=count).collect(),
+    }
+}
+
+/// Frames of a viewer that arrived whole, from the first key frame on.
+fn whole_frames(world: &World, viewer: usize) -> Vec<u32> {
+    let watch = world.peers[viewer].watch();
+    let key_frame = watch.received.values().position(|payload| facts(payload).3);
+    let start = key_frame.expect("a viewer gets a key frame");
+    assert!(start < 60, "and soon: {start} packets came before it");
+    let mut frames: Vec<(u32, u16, u16)> = Vec::new();
+    for payload in watch.received.values().skip(start) {
+        let (frame, _, packets, _) = facts(payload);
+        match frames.last_mut() {
+            Some((last, got, _)) if *last == frame => *got += 1,
+            _ => frames.push((frame, 1, packets)),
+        }
+    }
+    assert!(frames.is_sorted_by_key(|(frame, ..)| *frame), "frames in order of their numbers");
+    frames.into_iter().filter(|(_, got, of)| got == of).map(|(frame, ..)| frame).collect()
+}
+
+#[test]
+fn clean_network_delivers_every_frame_on_every_shard() {
+    let mut world = World::new(1, 2, Conditions::CLEAN);
+    let host = world.add_publisher(ROOM, 0, 5, 65_500);
+    let viewers = [0, 1, 1].map(|shard| world.add_viewer(ROOM, shard, Seat::HOST));
+    world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
+    world.run_for(Duration::from_secs(5));
+    for viewer in viewers {
+        let frames = whole_frames(&world, viewer);
+        assert!(frames.len() > 140, "{} frames", frames.len());
+        assert!(frames.windows(2).all(|w| w[1] == w[0] + 1), "no frame missing");
+        assert_eq!(world.peers[viewer].watch().repaired, 0);
+        assert!(world.peers[viewer].watch().reports > 0, "sender reports for lip sync");
+        let timestamps: Vec<u32> =
+            world.peers[viewer].watch().timestamps.values().copied().collect();
+        assert!(timestamps.windows(2).all(|w| matches!(w[1].wrapping_sub(w[0]), 0 | 3_000)));
+    }
+    let messages: u64 = world.shards.iter().map(|s| s.counters().messages_out).sum();
+    let packets: u64 = world.shards.iter().map(|s| s.counters().packets_out).sum();
+    assert_eq!(packets, messages * 5, "one message per viewer and frame");
+    let index = world.peer_of(host);
+    assert!(world.peers[index].publish().feedback > 50, "transport-wide feedback");
+}
+
+#[test]
+fn loss_and_reordering_are_repaired() {
+    for seed in seeds(8) {
+        println!("SIM_SEED={seed}");
+        let mut world = World::new(seed, 2, Conditions::ROUGH);
+        let host = world.add_publisher(ROOM, 0, 4, 65_000);
+        let viewers = [0, 1].map(|shard| world.add_viewer(ROOM, shard, Seat::HOST));
+        world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
+        world.run_for(Duration::from_secs(10));
+        for viewer in viewers {
+            let frames = whole_frames(&world, viewer);
+            let span = frames.last().unwrap() - frames.first().unwrap() + 1;
+            let share = frames.len() as f64 / f64::from(span);
+            assert!(share > 0.97, "seed {seed}: {share} of {span} frames whole");
+            assert!(world.peers[viewer].watch().repaired > 0);
+        }
+        let index = world.peer_of(host);
+        let publish = world.peers[index].publish();
+        assert!(publish.nacked > 0, "the server asks the publisher again");
+        assert!(publish.key_frame_requests <= 21, "seed {seed}: at most two a second");
+    }
+}
+
+#[test]
+fn mute_lets_not_one_packet_out_and_unmute_starts_with_a_key_frame() {
+    for seed in seeds(4) {
+        println!("SIM_SEED={seed}");
+        let mut world = World::new(seed, 2, Conditions::ROUGH);
+        let host = world.add_publisher(ROOM, 0, 4, 1);
+        let viewers = [0, 1].map(|shard| world.add_viewer(ROOM, shard, Seat::HOST));
+        world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
+        world.run_for(Duration::from_secs(3));
+        world.command_all(&ShardCommand::SetGate { id: host, kind: MediaKind::Video, open: false });
+        let before: u64 = world.shards.iter().map(|s| s.counters().packets_out).sum();
+        let muted_at = world.peers[viewers[1]].watch().received.len();
+        world.run_for(Duration::from_secs(2));
+        let after: u64 = world.shards.iter().map(|s| s.counters().packets_out).sum();
+        assert_eq!(before, after, "seed {seed}: retransmissions included");
+        assert!(world.shards[0].counters().dropped(DropReason::Gate) > 100);
+        world.command_all(&ShardCommand::SetGate { id: host, kind: MediaKind::Video, open: true });
+        world.run_for(Duration::from_secs(3));
+        for viewer in viewers {
+            let payloads: Vec<_> = world.peers[viewer].watch().received.values().collect();
+            let gap = payloads.windows(2).find(|w| facts(w[1]).0 > facts(w[0]).0 + 30);
+            let (frame, packet, _, key_frame) = facts(gap.expect("media again")[1]);
+            assert!(key_frame, "seed {seed}: frame {frame} packet {packet} after the mute");
+        }
+        assert!(world.peers[viewers[1]].watch().received.len() > muted_at + 200);
+    }
+}
+
+#[test]
+fn replacing_the_source_keeps_numbers_continuous() {
+    let mut world = World::new(3, 2, Conditions::CLEAN);
+    let first = world.add_publisher(ROOM, 0, 3, 100);
+    let second = world.add_publisher(ROOM, 1, 3, 40_000);
+    let viewers = [0, 1].map(|shard| world.add_viewer(ROOM, shard, Seat(1)));
+    world.set_seat(ROOM, Seat(1), Some(first), Audience::Everyone);
+    world.run_for(Duration::from_secs(2));
+    world.set_seat(ROOM, Seat(1), None, Audience::Nobody);
+    let out: u64 = world.shards.iter().map(|s| s.counters().packets_out).sum();
+    world.run_for(Duration::from_millis(500));
+    let still: u64 = world.shards.iter().map(|s| s.counters().packets_out).sum();
+    assert_eq!(out, still, "an emptied slot is silent at once");
+    world.set_seat(ROOM, Seat(1), Some(second), Audience::Everyone);
+    world.run_for(Duration::from_secs(2));
+    for viewer in viewers {
+        let watch = world.peers[viewer].watch();
+        let sequences: Vec<i64> = watch.received.keys().copied().collect();
+        assert!(sequences.windows(2).all(|w| w[1] == w[0] + 1), "no hole for a NACK storm");
+        let timestamps: Vec<u32> = watch.timestamps.values().copied().collect();
+        assert!(timestamps.windows(2).all(|w| w[1].wrapping_sub(w[0]) < 90_000));
+        assert!(sequences.len() > 300);
+    }
+}
+
+#[test]
+fn audience_decides_who_receives() {
+    let mut world = World::new(4, 1, Conditions::CLEAN);
+    let guest = world.add_publisher(ROOM, 0, 2, 9);
+    let viewer = world.add_viewer(ROOM, 0, Seat(1));
+    let other_room = world.add_viewer(RoomKey(2), 0, Seat(1));
+    world.set_seat(ROOM, Seat(1), Some(guest), Audience::Backstage);
+    world.run_for(Duration::from_secs(1));
+    assert!(world.peers[viewer].watch().received.is_empty());
+    let id = world.transport_of(viewer);
+    world.command_all(&ShardCommand::SetViewer { id, backstage: true, own_seat: None });
+    world.run_for(Duration::from_secs(1));
+    assert!(!world.peers[viewer].watch().received.is_empty());
+    let seen = world.peers[viewer].watch().received.len();
+    world.command_all(&ShardCommand::SetViewer { id, backstage: true, own_seat: Some(Seat(1)) });
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(world.peers[viewer].watch().received.len(), seen, "never one's own seat");
+    assert!(world.peers[other_room].watch().received.is_empty(), "nobody hears another room");
+}
+
+#[test]
+fn key_frame_storm_reaches_the_publisher_twice_a_second() {
+    let mut world = World::new(5, 2, Conditions::CLEAN);
+    let host = world.add_publisher(ROOM, 0, 2, 9);
+    let viewers: Vec<usize> = (0..20).map(|i| world.add_viewer(ROOM, i % 2, Seat::HOST)).collect();
+    world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
+    world.run_for(Duration::from_secs(2));
+    let index = world.peer_of(host);
+    let before = world.peers[index].publish().key_frame_requests;
+    for _ in 0..100 {
+        for viewer in &viewers {
+            if let peer::Media::Watch(watch) = &mut world.peers[*viewer].media {
+                watch.key_frame_wanted = true;
+            }
+        }
+        world.run_for(Duration::from_millis(50));
+    }
+    let asked = world.peers[index].publish().key_frame_requests - before;
+    assert!((5..=11).contains(&asked), "{asked} requests in 5 s");
+}
+
+#[test]
+fn vanished_publisher_is_lost_then_closed_and_nothing_remains() {
+    let mut world = World::new(6, 1, Conditions::CLEAN);
+    let host = world.add_publisher(ROOM, 0, 2, 9);
+    let viewer = world.add_viewer(ROOM, 0, Seat::HOST);
+    world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
+    world.run_for(Duration::from_secs(2));
+    let index = world.peer_of(host);
+    world.peers[index].silent = true;
+    world.run_for(Duration::from_secs(4));
+    assert!(world.saw(host, |e| matches!(e, MediaEvent::Lost)));
+    world.peers[index].silent = false;
+    world.run_for(Duration::from_secs(2));
+    assert!(world.saw(host, |e| matches!(e, MediaEvent::Back)));
+    world.peers[index].silent = true;
+    world.run_for(Duration::from_secs(33));
+    assert!(world.saw(host, |e| matches!(e, MediaEvent::Closed(CloseReason::Timeout))));
+    let id = world.transport_of(viewer);
+    world.command_all(&ShardCommand::Close { id, reason: CloseReason::Requested });
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(world.shards[0].transports(), 0);
+}

@@ -1,0 +1,296 @@
+//! The virtual network between peers and shards.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use greenroom::rtp::track::{Codec, CodecParameters, ExtensionIds, FeedbackKinds, TrackIn, TrackOut};
+use greenroom::sfu::command::{Purpose, Remote, ShardCommand, TransportSpec};
+use greenroom::sfu::egress::{Batch, Egress, Path};
+use greenroom::sfu::transport::{DtlsRole, IceCredentials, Shared, SrtpProfiles};
+use greenroom::sfu::{Sfu, SfuConfig};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use signaling::media::{Audience, MediaEvent, MediaKind, RoomKey, Seat, TransportId};
+
+use crate::peer::{Media, Peer, Publish, RTX_PT, TRANSPORT_CC, VIDEO_PT, Watch};
+
+/// What the network does to each datagram.
+#[derive(Clone, Copy)]
+pub struct Conditions {
+    pub loss: f64,
+    pub duplicate: f64,
+    pub delay: Duration,
+    pub jitter: Duration,
+}
+
+impl Conditions {
+    pub const CLEAN: Self =
+        Self { loss: 0.0, duplicate: 0.0, delay: Duration::from_millis(5), jitter: Duration::ZERO };
+    /// 5 % loss, 1 % duplicates, reordering across a few packets.
+    pub const ROUGH: Self = Self {
+        loss: 0.05,
+        duplicate: 0.01,
+        delay: Duration::from_millis(20),
+        jitter: Duration::from_millis(4),
+    };
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Target {
+    Shard(usize, SocketAddr),
+    Peer(usize),
+}
+
+pub struct World {
+    start: Instant,
+    pub now: Instant,
+    order: u64,
+    queue: BinaryHeap<Reverse<(Instant, u64, Target, Vec<u8>)>>,
+    pub shards: Vec<Sfu>,
+    pub peers: Vec<Peer>,
+    shard_of: Vec<usize>,
+    transports: Vec<TransportId>,
+    peer_at: BTreeMap<SocketAddr, usize>,
+    rng: StdRng,
+    conditions: Conditions,
+    events: Vec<(TransportId, MediaEvent)>,
+    batch: Batch,
+}
+
+impl World {
+    pub fn new(seed: u64, shards: u8, conditions: Conditions) -> Self {
+        let shared = Arc::new(Shared::generate().unwrap());
+        let now = Instant::now();
+        let core = |shard| Sfu::new(SfuConfig::default(), shard, shared.clone(), seed + u64::from(shard));
+        Self {
+            start: now,
+            now,
+            order: 0,
+            queue: BinaryHeap::new(),
+            shards: (0..shards).map(core).collect(),
+            peers: Vec::new(),
+            shard_of: Vec::new(),
+            transports: Vec::new(),
+            peer_at: BTreeMap::new(),
+            rng: StdRng::seed_from_u64(seed),
+            conditions,
+            events: Vec::new(),
+            batch: Batch::new(),
+        }
+    }
+
+    pub fn add_publisher(&mut self, room: RoomKey, shard: u8, packets: u16, first: u16) -> TransportId {
+        let ssrc = 1000 + self.peers.len() as u32 * 10;
+        let publish = Publish::new(self.now, ssrc, packets, first);
+        let track = TrackIn {
+            mid: "1".to_owned(),
+            kind: MediaKind::Video,
+            codecs: vec![vp8()],
+            extensions: ExtensionIds { transport_cc: Some(TRANSPORT_CC), ..ExtensionIds::default() },
+            feedback: FeedbackKinds { nack: true, pli: true, transport_cc: true, ..FeedbackKinds::default() },
+            ssrc: Some(publish.ssrc),
+            rtx_ssrc: Some(publish.rtx_ssrc),
+        };
+        self.add(room, shard, Media::Publish(publish), |_| Purpose::Publish(vec![track]))
+    }
+
+    /// A viewer with a video slot for one seat.
+    pub fn add_viewer(&mut self, room: RoomKey, shard: u8, seat: Seat) -> usize {
+        let ssrc = 500_000 + self.peers.len() as u32 * 10;
+        let track = TrackOut {
+            seat,
+            kind: MediaKind::Video,
+            mid: format!("v{}", seat.0),
+            ssrc,
+            rtx_ssrc: Some(ssrc + 1),
+            codecs: vec![vp8()],
+        };
+        let watch = Watch::new(ssrc, ssrc + 1);
+        let tracks = vec![track];
+        self.add(room, shard, Media::Watch(watch), |_| Purpose::Watch {
+            tracks,
+            backstage: false,
+            own_seat: None,
+        });
+        self.peers.len() - 1
+    }
+
+    fn add(
+        &mut self,
+        room: RoomKey,
+        shard: u8,
+        media: Media,
+        purpose: impl FnOnce(()) -> Purpose,
+    ) -> TransportId {
+        let number = self.peers.len() as u16;
+        let local = IceCredentials {
+            ufrag: format!("server{number}"),
+            password: format!("password-of-the-server-{number:08}"),
+        };
+        let peer = Peer::new(self.now, number, local.clone(), media);
+        let id = TransportId::new(shard, u64::from(number));
+        let spec = TransportSpec {
+            id,
+            room,
+            local_ice: local,
+            remote: Some(Remote {
+                ice: peer.local.clone(),
+                fingerprint: peer.fingerprint,
+                role: DtlsRole::Client,
+            }),
+            srtp: SrtpProfiles::GcmOnly,
+            data_channels: false,
+            lost_after: Duration::from_secs(3),
+            purpose: purpose(()),
+        };
+        self.peer_at.insert(peer.address, self.peers.len());
+        self.peers.push(peer);
+        self.shard_of.push(shard as usize);
+        self.transports.push(id);
+        self.command(shard as usize, ShardCommand::AddTransport(Box::new(spec)));
+        id
+    }
+
+    pub fn peer_of(&self, transport: TransportId) -> usize {
+        self.transports.iter().position(|t| *t == transport).unwrap()
+    }
+
+    pub fn transport_of(&self, peer: usize) -> TransportId {
+        self.transports[peer]
+    }
+
+    pub fn set_seat(&mut self, room: RoomKey, seat: Seat, source: Option<TransportId>, audience: Audience) {
+        self.command_all(&ShardCommand::SetSeat { room, seat, source, audience });
+    }
+
+    pub fn command_all(&mut self, command: &ShardCommand) {
+        for shard in 0..self.shards.len() {
+            self.command(shard, command.clone());
+        }
+    }
+
+    fn command(&mut self, shard: usize, command: ShardCommand) {
+        self.with_shard(shard, |sfu, now, egress| sfu.handle_command(now, command, egress));
+    }
+
+    /// Whether the room was told something about a transport.
+    pub fn saw(&self, transport: TransportId, what: impl Fn(&MediaEvent) -> bool) -> bool {
+        self.events.iter().any(|(t, event)| *t == transport && what(event))
+    }
+
+    pub fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(at) = self.next_step().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.step();
+        }
+        self.now = end;
+    }
+
+    fn next_step(&self) -> Option<Instant> {
+        let queue = self.queue.peek().map(|Reverse((at, ..))| *at);
+        let shards = self.shards.iter().filter_map(Sfu::poll_timeout).min();
+        let peers = self.peers.iter().map(Peer::next_tick).min();
+        [queue, shards, peers].into_iter().flatten().min()
+    }
+
+    fn step(&mut self) {
+        let now = self.now;
+        while self.queue.peek().is_some_and(|Reverse((at, ..))| *at <= now) {
+            let Some(Reverse((_, _, target, mut bytes))) = self.queue.pop() else { break };
+            match target {
+                Target::Shard(shard, from) => self.with_shard(shard, |sfu, now, egress| {
+                    sfu.handle_datagram(now, Path { local: 0, remote: from }, &mut bytes, egress);
+                }),
+                Target::Peer(peer) => self.peers[peer].receive(now, &bytes),
+            }
+        }
+        for shard in 0..self.shards.len() {
+            self.with_shard(shard, |sfu, now, egress| {
+                sfu.handle_timeout(now, egress);
+                sfu.flush(now, egress);
+            });
+        }
+        for peer in 0..self.peers.len() {
+            if self.peers[peer].next_tick() <= now {
+                self.peers[peer].tick(now);
+            }
+            while let Some(bytes) = self.peers[peer].out.pop_front() {
+                let target = || Target::Shard(self.shard_of[peer], self.peers[peer].address);
+                let (first, second) = (target(), target());
+                self.transmit(first, second, bytes);
+            }
+        }
+    }
+
+    fn with_shard(&mut self, shard: usize, act: impl FnOnce(&mut Sfu, Instant, &mut Egress<'_>)) {
+        self.with_shard_dyn(shard, Box::new(act));
+    }
+
+    fn with_shard_dyn<'a>(
+        &mut self,
+        shard: usize,
+        act: Box<dyn FnOnce(&mut Sfu, Instant, &mut Egress<'_>) + 'a>,
+    ) {
+        let now = self.now;
+        let mut sent = Vec::new();
+        let mut sink = |batch: &mut Batch| {
+            for message in &batch.messages {
+                let bytes = &batch.bytes[message.start..message.start + message.len];
+                sent.extend(bytes.chunks(message.segment).map(|d| (message.path.remote, d.to_vec())));
+            }
+            batch.clear();
+        };
+        let mut egress = Egress::new(&mut self.batch, &mut sink);
+        act(&mut self.shards[shard], now, &mut egress);
+        egress.flush();
+        for (to, bytes) in sent {
+            let peer = self.peer_at[&to];
+            self.transmit(Target::Peer(peer), Target::Peer(peer), bytes);
+        }
+        while let Some(event) = self.shards[shard].poll_event() {
+            self.events.push((event.transport, event.event));
+        }
+        while let Some((to, message)) = self.shards[shard].poll_relay() {
+            self.with_shard(to as usize, |sfu, now, egress| {
+                sfu.handle_relay(now, shard as u8, message, egress);
+            });
+        }
+    }
+
+    fn transmit(&mut self, target: Target, again: Target, bytes: Vec<u8>) {
+        let conditions = self.conditions;
+        if self.rng.random_bool(conditions.loss) {
+            return;
+        }
+        if self.rng.random_bool(conditions.duplicate) {
+            self.enqueue(again, bytes.clone());
+        }
+        self.enqueue(target, bytes);
+    }
+
+    fn enqueue(&mut self, target: Target, bytes: Vec<u8>) {
+        let jitter = self.conditions.jitter.mul_f64(self.rng.random::<f64>());
+        let at = self.now + self.conditions.delay + jitter;
+        self.order += 1;
+        self.queue.push(Reverse((at, self.order, target, bytes)));
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("virtual time at failure: {:?}", self.now - self.start);
+            for (i, shard) in self.shards.iter().enumerate() {
+                eprintln!("shard {i}: {:?}", shard.counters());
+            }
+        }
+    }
+}
+
+fn vp8() -> CodecParameters {
+    CodecParameters { codec: Codec::Vp8, pt: VIDEO_PT, rtx_pt: Some(RTX_PT) }
+}
