@@ -185,7 +185,8 @@ impl Peer {
     fn binding_request(&self) -> Vec<u8> {
         let provider = rtc_crypto::default_provider().unwrap();
         let username = format!("{}:{}", self.remote.ufrag, self.local.ufrag);
-        let attribute = |typ, value: Vec<u8>| RawAttribute { typ, length: value.len() as u16, value };
+        let attribute =
+            |typ, value: Vec<u8>| RawAttribute { typ, length: value.len() as u16, value };
         let mut message = Message::new();
         message
             .build(&[

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use greenroom::rtp::track::{Codec, CodecParameters, ExtensionIds, FeedbackKinds, TrackIn, TrackOut};
+use greenroom::rtp::track::{
+    Codec, CodecParameters, ExtensionIds, FeedbackKinds, TrackIn, TrackOut,
+};
 use greenroom::sfu::command::{Purpose, Remote, ShardCommand, TransportSpec};
 use greenroom::sfu::egress::{Batch, Egress, Path};
 use greenroom::sfu::transport::{DtlsRole, IceCredentials, Shared, SrtpProfiles};
@@ -64,7 +66,8 @@ impl World {
     pub fn new(seed: u64, shards: u8, conditions: Conditions) -> Self {
         let shared = Arc::new(Shared::generate().unwrap());
         let now = Instant::now();
-        let core = |shard| Sfu::new(SfuConfig::default(), shard, shared.clone(), seed + u64::from(shard));
+        let core =
+            |shard| Sfu::new(SfuConfig::default(), shard, shared.clone(), seed + u64::from(shard));
         Self {
             start: now,
             now,
@@ -82,15 +85,29 @@ impl World {
         }
     }
 
-    pub fn add_publisher(&mut self, room: RoomKey, shard: u8, packets: u16, first: u16) -> TransportId {
+    pub fn add_publisher(
+        &mut self,
+        room: RoomKey,
+        shard: u8,
+        packets: u16,
+        first: u16,
+    ) -> TransportId {
         let ssrc = 1000 + self.peers.len() as u32 * 10;
         let publish = Publish::new(self.now, ssrc, packets, first);
         let track = TrackIn {
             mid: "1".to_owned(),
             kind: MediaKind::Video,
             codecs: vec![vp8()],
-            extensions: ExtensionIds { transport_cc: Some(TRANSPORT_CC), ..ExtensionIds::default() },
-            feedback: FeedbackKinds { nack: true, pli: true, transport_cc: true, ..FeedbackKinds::default() },
+            extensions: ExtensionIds {
+                transport_cc: Some(TRANSPORT_CC),
+                ..ExtensionIds::default()
+            },
+            feedback: FeedbackKinds {
+                nack: true,
+                pli: true,
+                transport_cc: true,
+                ..FeedbackKinds::default()
+            },
             ssrc: Some(publish.ssrc),
             rtx_ssrc: Some(publish.rtx_ssrc),
         };
@@ -162,7 +179,13 @@ impl World {
         self.transports[peer]
     }
 
-    pub fn set_seat(&mut self, room: RoomKey, seat: Seat, source: Option<TransportId>, audience: Audience) {
+    pub fn set_seat(
+        &mut self,
+        room: RoomKey,
+        seat: Seat,
+        source: Option<TransportId>,
+        audience: Audience,
+    ) {
         self.command_all(&ShardCommand::SetSeat { room, seat, source, audience });
     }
 
@@ -240,7 +263,9 @@ impl World {
         let mut sink = |batch: &mut Batch| {
             for message in &batch.messages {
                 let bytes = &batch.bytes[message.start..message.start + message.len];
-                sent.extend(bytes.chunks(message.segment).map(|d| (message.path.remote, d.to_vec())));
+                sent.extend(
+                    bytes.chunks(message.segment).map(|d| (message.path.remote, d.to_vec())),
+                );
             }
             batch.clear();
         };
