@@ -4,7 +4,6 @@
 //! and a control message says where to cut. Sending is `sendmmsg` in which **each** message has its
 //! own `UDP_SEGMENT` control message, so that runs of different sizes share a call.
 #![allow(unsafe_code)]
-#![expect(clippy::disallowed_methods, reason = "I/O shell")]
 
 use std::cell::Cell;
 use std::io;

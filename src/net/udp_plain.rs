@@ -1,6 +1,5 @@
 //! Datagrams anywhere: one call per datagram, by the standard library. The fallback where the
 //! Linux calls do not exist, and what the feature `portable-udp` builds so that it is tested.
-#![expect(clippy::disallowed_methods, reason = "I/O shell")]
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};

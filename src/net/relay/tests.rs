@@ -1,3 +1,5 @@
+#![expect(clippy::disallowed_methods, reason = "test shell")]
+
 use std::time::Duration;
 
 use super::*;
