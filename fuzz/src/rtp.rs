@@ -39,7 +39,9 @@ pub fn rtcp(data: &[u8]) {
             Ok(Packet::Remb(remb)) => remb.ssrcs.count(),
             Ok(Packet::TransportFeedback(feedback)) => {
                 assert_eq!(feedback.statuses().count(), usize::from(feedback.status_count));
-                0
+                let arrived = feedback.statuses().filter_map(|s| Some((s.sequence, s.arrival_us?)));
+                assert!(feedback.arrivals().eq(arrived));
+                feedback.arrivals().count() / 4
             }
             Ok(_) | Err(_) => 0,
         };
@@ -78,10 +80,9 @@ pub fn twcc_build(data: &[u8]) {
         let Some(Ok(Packet::TransportFeedback(feedback))) = packets(&out).next() else {
             panic!("built feedback does not parse");
         };
-        let told = feedback.statuses().filter_map(|s| Some((s.sequence, s.arrival_us?)));
         // The reference time is 24 bits: times repeat every 2^24 * 64 ms.
         let period = 64_000_i64 << 24;
-        let told = told.map(|(sequence, at)| (sequence, at.rem_euclid(period)));
+        let told = feedback.arrivals().map(|(sequence, at)| (sequence, at.rem_euclid(period)));
         let (now, later) = rest.split_at(covered);
         assert!(told.eq(now.iter().map(|&(s, at)| (s as u16, at.rem_euclid(period)))));
         base = now.last().map_or(base, |(sequence, _)| sequence + 1);

@@ -3,7 +3,7 @@
 
 use crate::rtp::rtcp::{FullIntraRequest, ReportBlock, SenderInfo, format, packet_type};
 
-pub use crate::rtp::rtcp::twcc::{FeedbackHeader, transport_feedback};
+pub use crate::rtp::rtcp::twcc_build::{FeedbackHeader, transport_feedback};
 
 /// Most report blocks, chunks or sources in one packet.
 pub const MAX_COUNT: usize = 31;

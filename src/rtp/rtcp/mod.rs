@@ -5,11 +5,12 @@
 pub mod build;
 mod parse;
 mod twcc;
+mod twcc_build;
 
 pub use parse::{
     Compound, FullIntra, Goodbye, Nack, Packet, Remb, ReportBlocks, SenderReport, Words, packets,
 };
-pub use twcc::{FeedbackStatus, Statuses, TransportFeedback};
+pub use twcc::{Arrivals, FeedbackStatus, Statuses, TransportFeedback};
 
 /// Packet types (RFC 5761's range is 192-223).
 pub(crate) mod packet_type {

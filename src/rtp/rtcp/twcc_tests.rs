@@ -32,8 +32,12 @@ fn build_all(mut base: u64, mut arrivals: &[(u64, i64)]) -> Vec<(usize, Vec<u8>)
 }
 
 fn received(bytes: &[u8]) -> Vec<(u16, i64)> {
-    let statuses = read(bytes).expect("well-formed").statuses();
-    statuses.filter_map(|status| Some((status.sequence, status.arrival_us?))).collect()
+    let feedback = read(bytes).expect("well-formed");
+    let statuses = feedback.statuses();
+    let arrivals: Vec<_> =
+        statuses.filter_map(|status| Some((status.sequence, status.arrival_us?))).collect();
+    assert!(feedback.arrivals().eq(arrivals.iter().copied()), "two walks, one story");
+    arrivals
 }
 
 /// What `rtc-rtcp` makes of it: packets spoken of, and arrival times in microseconds.
@@ -117,7 +121,10 @@ proptest! {
         let words = (body.len() / 4) as u8;
         let bytes = [&[0x8f, 205, 0, words][..], &body].concat();
         if let Ok(feedback) = read(&bytes) {
-            prop_assert_eq!(feedback.statuses().count(), usize::from(count));
+            let statuses: Vec<_> = feedback.statuses().collect();
+            prop_assert_eq!(statuses.len(), usize::from(count));
+            let arrived = statuses.iter().filter_map(|s| Some((s.sequence, s.arrival_us?)));
+            prop_assert!(feedback.arrivals().eq(arrived));
         }
     }
 }
