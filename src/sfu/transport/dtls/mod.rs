@@ -34,8 +34,10 @@ use crate::sfu::transport::{DtlsRole, Fingerprint, SrtpProfiles};
 /// First retransmission, then doubling. Trade: most paths answer within 150 ms, and a lost flight
 /// is the most visible delay of a join; slower paths see one spare flight.
 const FIRST_RETRANSMIT: Duration = Duration::from_millis(150);
-/// With seven doublings the engine's own limit lies beyond the handshake deadline.
-const LAST_RETRANSMIT: Duration = Duration::from_secs(4);
+/// Past three doublings a path is not slow but lossy, and waiting longer helps nobody.
+const LAST_RETRANSMIT: Duration = Duration::from_secs(1);
+/// Retransmissions of one flight the engine makes before it gives up the handshake.
+const ENGINE_RETRANSMITS: u8 = 7;
 /// Handshake bytes from one peer. A certificate chain of 4 KB sent five times fits.
 const MAX_HANDSHAKE: usize = 32 * 1024;
 /// Engines per handshake: one that died of a forged alert or record gets successors.
@@ -157,6 +159,7 @@ pub(super) struct Dtls {
     /// engine's timer was stopped by a half-received flight.
     flight: Vec<BytesMut>,
     retransmit_at: Option<Instant>,
+    retransmits: u8,
     backoff: Duration,
 }
 
@@ -180,6 +183,7 @@ impl Dtls {
             answered: 0,
             flight: Vec::new(),
             retransmit_at: None,
+            retransmits: 0,
             backoff: FIRST_RETRANSMIT,
         }
     }
@@ -407,18 +411,19 @@ impl Dtls {
         }
         self.backoff = (self.backoff * 2).min(LAST_RETRANSMIT);
         let Some(engine) = self.engine.as_mut() else { return };
-        if engine.poll_timeout(&PEER).is_some() {
+        if engine.poll_timeout(&PEER).is_some() && self.retransmits < ENGINE_RETRANSMITS {
             // With fresh record numbers, as RFC 6347 4.2.4 wants.
+            let (backoff, retransmits) = (self.backoff, self.retransmits + 1);
             match guard(|| engine.handle_timeout(PEER, now)) {
                 Some(Ok(())) => {}
                 Some(Err(_)) => return self.failed(now, out),
                 None => return self.close_as(CloseReason::Internal, out),
             }
-            let backoff = self.backoff;
             self.transmit(now, out);
-            self.backoff = backoff;
+            (self.backoff, self.retransmits) = (backoff, retransmits);
         } else {
-            // A part of the peer's flight stopped the engine's timer: send ours again as it was.
+            // A part of the peer's flight stopped the engine's timer, or its patience is at an end:
+            // send our flight again as it was.
             self.flight.iter().for_each(|datagram| out.send(datagram));
         }
         self.retransmit_at = Some(now + self.backoff);
@@ -441,6 +446,7 @@ impl Dtls {
             return;
         }
         self.flight = sent;
+        self.retransmits = 0;
         self.backoff = FIRST_RETRANSMIT;
         if let Some(newest) = self.newest_message {
             self.answered = self.answered.max(newest.saturating_add(1));
