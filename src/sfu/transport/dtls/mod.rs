@@ -25,7 +25,7 @@ use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile as EngineProf
 use rtc_shared::TransportProtocol;
 use signaling::media::CloseReason;
 
-use self::records::{Filter, sift};
+use self::records::{Filter, Sifted, sift};
 use crate::sfu::drop_reason::DropReason;
 use crate::sfu::egress::{Egress, Path};
 use crate::sfu::transport::srtp::{Master, Profile};
@@ -40,8 +40,13 @@ const LAST_RETRANSMIT: Duration = Duration::from_secs(1);
 const ENGINE_RETRANSMITS: u8 = 7;
 /// Handshake bytes from one peer. A certificate chain of 4 KB sent five times fits.
 const MAX_HANDSHAKE: usize = 32 * 1024;
+/// Bytes kept of a flight whose beginning is missing; the rest of it comes again.
+const MAX_HELD: usize = 8 * 1024;
 /// Engines per handshake: one that died of a forged alert or record gets successors.
 const MAX_ENGINES: u8 = 4;
+/// After a fatal alert in the clear, which anybody can forge, the peer has this long to show that
+/// its handshake goes on.
+const ALERT_GRACE: Duration = Duration::from_secs(2);
 /// Where the engine believes the peer is.
 const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5684);
 const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5685);
@@ -153,14 +158,20 @@ pub(super) struct Dtls {
     state: State,
     engines: u8,
     handshake_bytes: usize,
-    newest_message: Option<u16>,
+    /// Handshake messages of the peer below this number are answered.
     answered: u16,
+    /// Messages of its present flight that came: bit n = `answered` + n.
+    seen: u16,
+    /// Records of a flight whose first message has not come.
+    held: BytesMut,
+    held_messages: u16,
     /// The datagrams of our last flight while the handshake runs: what is sent again when the
     /// engine's timer was stopped by a half-received flight.
     flight: Vec<BytesMut>,
     retransmit_at: Option<Instant>,
     retransmits: u8,
     backoff: Duration,
+    alerted: Option<Instant>,
 }
 
 impl Dtls {
@@ -179,12 +190,15 @@ impl Dtls {
             state: State::Idle,
             engines: 0,
             handshake_bytes: 0,
-            newest_message: None,
             answered: 0,
+            seen: 0,
+            held: BytesMut::new(),
+            held_messages: 0,
             flight: Vec::new(),
             retransmit_at: None,
             retransmits: 0,
             backoff: FIRST_RETRANSMIT,
+            alerted: None,
         }
     }
 
@@ -213,8 +227,10 @@ impl Dtls {
         self.engine = Some(engine);
         self.engines += 1;
         self.state = State::Handshaking;
-        self.newest_message = None;
         self.answered = 0;
+        self.seen = 0;
+        self.held.clear();
+        self.held_messages = 0;
         self.backoff = FIRST_RETRANSMIT;
     }
 
@@ -240,9 +256,13 @@ impl Dtls {
             self.repeat_hello_verify(out);
             return Ok(());
         }
+        if sifted.alert && self.state == State::Handshaking {
+            self.alerted = self.alerted.or(Some(now + ALERT_GRACE));
+        }
         if sifted.records.is_empty() {
             return Err(DropReason::DtlsMalformed);
         }
+        self.alerted = self.alerted.filter(|_| sifted.handshake_bytes == 0);
         let kept = sifted.handshake_bytes + sifted.hoarded_bytes;
         self.handshake_bytes += kept;
         if self.handshake_bytes > MAX_HANDSHAKE && kept > 0 {
@@ -254,8 +274,25 @@ impl Dtls {
         if self.state == State::Idle {
             self.accept(sifted.hello_profiles.as_deref())?;
         }
-        self.newest_message = self.newest_message.max(sifted.newest_message);
-        self.read(now, sifted.records, out)
+        if self.too_early(&sifted) {
+            if self.held.len() < MAX_HELD {
+                self.held.extend_from_slice(&sifted.records);
+                self.held_messages |= sifted.messages;
+            }
+            return Ok(());
+        }
+        self.seen |= sifted.messages | std::mem::take(&mut self.held_messages);
+        let mut records = sifted.records;
+        records.unsplit(std::mem::take(&mut self.held));
+        self.read(now, records, out)
+    }
+
+    /// Whether these belong to a flight whose first datagram was overtaken or lost. The engine
+    /// would take them for a fatal error or answer the flight before once more.
+    fn too_early(&self, sifted: &Sifted) -> bool {
+        self.state == State::Handshaking
+            && sifted.messages != 0
+            && (self.seen | sifted.messages) & 1 == 0
     }
 
     /// Make the server's engine for a ClientHello, with the SRTP profile the client can do.
@@ -284,7 +321,11 @@ impl Dtls {
             self.close_as(CloseReason::Internal, out);
             return Err(DropReason::DtlsMalformed);
         };
-        self.transmit(now, out);
+        if self.transmit(now, out) {
+            // An answer to what came: the engine has these messages whole.
+            self.answered = self.answered.saturating_add(self.seen.trailing_ones() as u16);
+            self.seen = 0;
+        }
         match result {
             Ok(events) => {
                 events.into_iter().for_each(|event| self.event(event, out));
@@ -372,7 +413,7 @@ impl Dtls {
         }
         let Some(engine) = self.engine.as_mut() else { return };
         match guard(|| engine.write(now, PEER, data)) {
-            Some(_) => self.transmit(now, out),
+            Some(_) => _ = self.transmit(now, out),
             None => self.close_as(CloseReason::Internal, out),
         }
     }
@@ -402,6 +443,9 @@ impl Dtls {
 
     /// Retransmit what is due.
     pub(super) fn handle_timeout(&mut self, now: Instant, out: &mut Wire<'_, '_>) {
+        if self.alerted.is_some_and(|at| at <= now) && self.state == State::Handshaking {
+            return self.close_as(CloseReason::HandshakeFailed, out);
+        }
         if self.retransmit_at.is_none_or(|at| at > now) {
             return;
         }
@@ -431,29 +475,33 @@ impl Dtls {
 
     /// When [`Self::handle_timeout`] is due.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.retransmit_at
+        let alerted = self.alerted.filter(|_| self.state == State::Handshaking);
+        [self.retransmit_at, alerted].into_iter().flatten().min()
     }
 
-    /// Send what the engine has queued; during the handshake that is a new flight.
-    fn transmit(&mut self, now: Instant, out: &mut Wire<'_, '_>) {
-        let Some(engine) = self.engine.as_mut() else { return };
+    /// Send what the engine has queued; during the handshake that is a flight. True if it was.
+    fn transmit(&mut self, now: Instant, out: &mut Wire<'_, '_>) -> bool {
+        let Some(engine) = self.engine.as_mut() else { return false };
         let mut sent = Vec::new();
         while let Some(datagram) = engine.poll_transmit() {
+            // An alert in the clear ends the peer's handshake, and whatever upset the engine may
+            // have been forged or merely come too early.
+            if records::is_clear_alert(&datagram.message) {
+                continue;
+            }
             out.send(&datagram.message);
             sent.push(datagram.message);
         }
         if self.state != State::Handshaking || sent.is_empty() {
-            return;
+            return false;
         }
         self.flight = sent;
         self.retransmits = 0;
         self.backoff = FIRST_RETRANSMIT;
-        if let Some(newest) = self.newest_message {
-            self.answered = self.answered.max(newest.saturating_add(1));
-        }
         // A HelloVerifyRequest is not retransmitted on a timer but when the ClientHello is.
         let verify = self.flight.first().is_some_and(|sent| records::is_hello_verify_request(sent));
         self.retransmit_at = (!verify).then(|| now + FIRST_RETRANSMIT);
+        true
     }
 
     /// The client repeats its first ClientHello: our HelloVerifyRequest was lost.

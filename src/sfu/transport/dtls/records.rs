@@ -49,12 +49,14 @@ pub(super) struct Sifted {
     /// Of these, encrypted records the engine would keep rather than use: handshake messages, and
     /// before completion everything.
     pub(super) hoarded_bytes: usize,
-    /// The highest message number among them.
-    pub(super) newest_message: Option<u16>,
+    /// Numbers of the messages among them: bit n = `Filter::answered` + n.
+    pub(super) messages: u16,
     /// The SRTP profiles of a ClientHello among them, if it could be read.
     pub(super) hello_profiles: Option<Vec<u16>>,
     /// A message that was already answered was taken out.
     pub(super) repeated: bool,
+    /// A fatal alert in the clear was taken out.
+    pub(super) alert: bool,
 }
 
 /// Take out what the engine must not see.
@@ -66,8 +68,11 @@ pub(super) fn sift(mut datagram: &[u8], filter: Filter) -> Sifted {
         let keep = match record[0] {
             HANDSHAKE if epoch == 0 => sift_handshake(record, filter, &mut sifted),
             CHANGE_CIPHER_SPEC if epoch == 0 => !filter.complete,
-            // Only a fatal one can matter before there are keys.
-            ALERT if epoch == 0 => !filter.complete && record.get(RECORD_HEADER) == Some(&FATAL),
+            // Anybody can forge one, and the engine would pass it on to the peer.
+            ALERT if epoch == 0 => {
+                sifted.alert |= record.get(RECORD_HEADER) == Some(&FATAL);
+                false
+            }
             CHANGE_CIPHER_SPEC | ALERT | HANDSHAKE | APPLICATION_DATA => epoch == 1,
             _ => false,
         };
@@ -90,16 +95,27 @@ fn sift_handshake(record: &[u8], filter: Filter, sifted: &mut Sifted) -> bool {
     if wrong_way.contains(&kind) || (filter.complete && filter.client) {
         return false;
     }
-    if !filter.complete && number < filter.answered {
-        sifted.repeated = true;
-        return false;
+    if !filter.complete {
+        if number < filter.answered {
+            sifted.repeated = true;
+            return false;
+        }
+        // A flight has at most six messages.
+        let Some(bit) = 1u16.checked_shl(u32::from(number - filter.answered)) else {
+            return false;
+        };
+        sifted.messages |= bit;
     }
     if kind == CLIENT_HELLO && sifted.hello_profiles.is_none() {
         sifted.hello_profiles = srtp_profiles(&record[RECORD_HEADER + HANDSHAKE_HEADER..]);
     }
     sifted.handshake_bytes += record.len();
-    sifted.newest_message = sifted.newest_message.max(Some(number));
     true
+}
+
+/// Whether the first record is an alert in the clear.
+pub(super) fn is_clear_alert(datagram: &[u8]) -> bool {
+    datagram.first() == Some(&ALERT) && datagram.get(3..5) == Some(&[0, 0])
 }
 
 /// Whether the first record is a HelloVerifyRequest.
@@ -172,7 +188,8 @@ mod tests {
         let old = sift(&message(2, 1), filter);
         assert!(old.records.is_empty() && old.repeated);
         let new = sift(&message(2, 2), filter);
-        assert_eq!((new.handshake_bytes, new.newest_message), (26, Some(2)));
+        assert_eq!((new.handshake_bytes, new.messages), (26, 1));
+        assert!(sift(&message(2, 18), filter).records.is_empty());
     }
 
     #[test]

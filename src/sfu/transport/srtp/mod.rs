@@ -56,6 +56,7 @@ enum Key {
 }
 
 /// Key and salt of one direction.
+#[derive(PartialEq, Eq)]
 pub(super) struct Master {
     key: [u8; 16],
     salt: [u8; 14],
