@@ -1,0 +1,159 @@
+//! The ledger against `kill -9` and power cuts.
+//!
+//! A child process holds the store; clients in this process send it gifts over pipes, and it is
+//! killed at a random moment, again and again. What a client was told is compared with the file.
+//! `kill -9` leaves the page cache alone, so it cannot see a missing sync; the power-cut rounds
+//! undo every write that was not synced, and must notice when the store is opened without them.
+//!
+//! `GREENROOM_CRASH_ROUNDS` sets the number of rounds (default 20; 1000 for the long run),
+//! `GREENROOM_CRASH_SEED` repeats a run.
+#![expect(clippy::disallowed_methods, reason = "I/O shell")]
+#![cfg(all(target_os = "linux", target_env = "gnu"))]
+
+mod check;
+mod child;
+mod fleet;
+mod power;
+
+use std::path::{Path, PathBuf};
+
+use fleet::Fleet;
+
+/// Gifts of a long run go into a new file now and then, so that checking it stays quick.
+const ROUNDS_PER_FILE: u32 = 25;
+
+/// Not a test: the server that gets killed.
+#[test]
+fn child_process() {
+    if let Ok(path) = std::env::var(child::PATH) {
+        child::serve(Path::new(&path));
+    }
+}
+
+#[test]
+fn acknowledged_gifts_survive_kill_9() {
+    if std::env::var_os(child::PATH).is_some() {
+        return;
+    }
+    let mut random = Random::seeded("kill_9");
+    let rounds = rounds(20);
+    let (mut done, mut acked) = (0, 0);
+    while done < rounds {
+        let folder = Folder::new("kill");
+        let mut fleet = Fleet::new(folder.database());
+        for _ in 0..ROUNDS_PER_FILE.min(rounds - done) {
+            fleet.run_until_killed(&mut random, &[]);
+            let lost = check::check(&fleet).expect("the file is right");
+            assert!(lost.is_empty(), "acknowledged, then lost: {lost:?}");
+            done += 1;
+        }
+        acked += fleet.acked.len();
+    }
+    println!("{rounds} rounds of kill -9, {acked} gifts acknowledged, none lost");
+    assert!(acked as u32 > rounds, "hardly a gift was sent, so nothing was tested");
+}
+
+#[test]
+fn acknowledged_gifts_survive_a_power_cut() {
+    if std::env::var_os(child::PATH).is_some() {
+        return;
+    }
+    let mut random = Random::seeded("power");
+    let folder = Folder::new("power");
+    let shim = power::build(&folder.0);
+    let mut fleet = Fleet::new(folder.database());
+    let rounds = rounds(20).min(200);
+    for round in 0..rounds {
+        let log = folder.0.join("undo.log");
+        fleet.run_until_killed(&mut random, &power::environment(&shim, &log, "full"));
+        // Every other time some unsynced writes did reach the disk, out of order and torn.
+        let undone = power::cut(&fleet.path, &log, (round % 2 == 1).then_some(&mut random));
+        let lost = check::check(&fleet).expect("the file is right");
+        assert!(lost.is_empty(), "round {round}: {undone} writes undone, lost: {lost:?}");
+    }
+    println!("{rounds} power cuts, {} gifts acknowledged, none lost", fleet.acked.len());
+    assert!(fleet.acked.len() as u32 > rounds, "hardly a gift was sent");
+}
+
+/// A test that cannot fail is worth nothing: without syncs the same rounds must lose gifts.
+#[test]
+fn the_power_cut_test_notices_missing_syncs() {
+    if std::env::var_os(child::PATH).is_some() {
+        return;
+    }
+    let mut random = Random::seeded("normal");
+    let folder = Folder::new("normal");
+    let shim = power::build(&folder.0);
+    let mut fleet = Fleet::new(folder.database());
+    for round in 0..20 {
+        let log = folder.0.join("undo.log");
+        fleet.run_until_killed(&mut random, &power::environment(&shim, &log, "normal"));
+        power::cut(&fleet.path, &log, None);
+        let lost = check::check(&fleet).expect("lost or not, the file is right");
+        if !lost.is_empty() {
+            println!("round {round}: without syncs {} acknowledged gifts were lost", lost.len());
+            return;
+        }
+    }
+    panic!("20 power cuts without syncs lost nothing: this test sees nothing");
+}
+
+fn rounds(default: u32) -> u32 {
+    let set = std::env::var("GREENROOM_CRASH_ROUNDS").ok();
+    set.map_or(default, |text| text.parse().expect("GREENROOM_CRASH_ROUNDS is a number"))
+}
+
+/// SplitMix64: enough for choosing moments and orders.
+pub(crate) struct Random(u64);
+
+impl Random {
+    fn seeded(name: &str) -> Self {
+        let seed = match std::env::var("GREENROOM_CRASH_SEED") {
+            Ok(text) => text.parse().expect("GREENROOM_CRASH_SEED is a number"),
+            Err(_) => {
+                let now = std::time::SystemTime::now();
+                now.duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_nanos() as u64
+            }
+        };
+        println!("{name}: GREENROOM_CRASH_SEED={seed}");
+        Self(seed)
+    }
+
+    /// 0 to `limit` - 1.
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % limit
+    }
+}
+
+/// A folder of one test, gone with it unless it fails.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("greenroom-crash-{}-{name}-{n}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).expect("a temporary folder");
+        Self(path)
+    }
+
+    fn database(&self) -> PathBuf {
+        signaling::store::database_path(&self.0)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("kept for a look: {}", self.0.display());
+        } else {
+            drop(std::fs::remove_dir_all(&self.0));
+        }
+    }
+}
