@@ -55,9 +55,8 @@ fn rows(path: &Path) -> anyhow::Result<Option<HashMap<String, Row>>> {
     if version == 0 {
         return Ok(None);
     }
-    let mut statement = conn.prepare(
-        "SELECT key, reply, transfer FROM idempotency WHERE scope GLOB 'user:*'",
-    )?;
+    let mut statement =
+        conn.prepare("SELECT key, reply, transfer FROM idempotency WHERE scope GLOB 'user:*'")?;
     let rows = statement.query_map([], |row| {
         let reply: Vec<u8> = row.get(1)?;
         let reply = String::from_utf8_lossy(&reply).into_owned();

@@ -65,7 +65,11 @@ impl Fleet {
     }
 
     /// Start the server, resend everything unanswered, go on, and kill it at a random moment.
-    pub(crate) fn run_until_killed(&mut self, random: &mut Random, environment: &[(String, String)]) {
+    pub(crate) fn run_until_killed(
+        &mut self,
+        random: &mut Random,
+        environment: &[(String, String)],
+    ) {
         let mut child = self.spawn(environment);
         let answers = read_answers(&mut child);
         let mut orders = child.stdin.take().expect("a pipe");
@@ -122,7 +126,8 @@ impl Fleet {
         else {
             panic!("the server said: {answer}");
         };
-        let line = self.sent.get(key).unwrap_or_else(|| panic!("the server said: {answer}")).clone();
+        let line =
+            self.sent.get(key).unwrap_or_else(|| panic!("the server said: {answer}")).clone();
         let client: usize = line.from["user_".len()..].parse().expect("a client");
         match verdict {
             "ACK" => {

@@ -61,9 +61,8 @@ pub(crate) fn cut(database: &Path, log: &Path, random: Option<&mut Random>) -> u
     let changes = parse(&bytes);
     let mut wal = database.as_os_str().to_owned();
     wal.push("-wal");
-    let files = [database.to_owned(), PathBuf::from(wal)].map(|path| {
-        OpenOptions::new().read(true).write(true).open(path).ok()
-    });
+    let files = [database.to_owned(), PathBuf::from(wal)]
+        .map(|path| OpenOptions::new().read(true).write(true).open(path).ok());
     let mut unsynced = Vec::new();
     for change in changes {
         match change.kind {
