@@ -9,6 +9,7 @@ mod origin;
 mod pages;
 mod security;
 pub mod serve;
+pub mod whip;
 mod ws;
 
 use std::sync::Arc;
@@ -41,6 +42,7 @@ pub fn app(state: App) -> Router {
         .merge(health::routes())
         .merge(api::routes(state.config.dev))
         .merge(ws::routes())
+        .merge(whip::routes(whip::Whip::new(state.signaling.clone())))
         .merge(pages::routes())
         .layer(DefaultBodyLimit::max(state.config.limits.sdp_message_bytes))
         .layer(from_fn(security::headers))
