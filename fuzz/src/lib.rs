@@ -3,6 +3,7 @@
 
 pub mod rtp;
 pub mod sdp;
+pub mod stun;
 
 /// A target: its name, which is also its corpus folder, and its body, which panics on a bug.
 pub type Target = (&'static str, fn(&[u8]));
@@ -19,4 +20,5 @@ pub const TARGETS: &[Target] = &[
     ("h264", rtp::h264),
     ("av1", rtp::av1),
     ("sdp", sdp::sdp),
+    ("stun", stun::stun),
 ];
