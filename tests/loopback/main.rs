@@ -79,8 +79,7 @@ impl Show {
         let offer = timeout(DEADLINE, offer).await.expect("in time").expect("an offer");
         let mut client = Client::new().await;
         let (sdp, channels) = client.answer(offer).await;
-        let done =
-            self.media.ask(|reply| MediaCommand::WatchAnswer { transport, sdp, reply });
+        let done = self.media.ask(|reply| MediaCommand::WatchAnswer { transport, sdp, reply });
         timeout(DEADLINE, done).await.expect("in time").expect("accepted");
         (transport, client, channels)
     }
@@ -88,7 +87,8 @@ impl Show {
     async fn set_seat(&self, source: Option<TransportId>, audience: Audience) {
         let (done, applied) = oneshot::channel();
         let done = Some(done);
-        let command = MediaCommand::SetSeat { room: ROOM, seat: Seat::HOST, source, audience, done };
+        let command =
+            MediaCommand::SetSeat { room: ROOM, seat: Seat::HOST, source, audience, done };
         assert!(self.media.send(command).await);
         timeout(DEADLINE, applied).await.expect("in time").expect("applied");
     }
