@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
-pub use signaling::server::limits::Limits;
+pub use signaling::limits::Limits;
 
 pub use load::{Override, Source};
 

@@ -1,6 +1,7 @@
 //! Greenroom's JSON protocol and everything a room decides.
 
 pub mod economy;
+pub mod limits;
 pub mod media;
 pub mod protocol;
 pub mod room;

@@ -1,9 +1,8 @@
 //! The web demo, from the binary (or, in a debug build, from the source tree).
 
 use axum::Router;
-use axum::extract::Path;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use rust_embed::{EmbeddedFile, RustEmbed};
@@ -13,6 +12,7 @@ use rust_embed::{EmbeddedFile, RustEmbed};
 #[folder = "web-demo/"]
 #[exclude = "node_modules/*"]
 #[exclude = "*.test.js"]
+#[exclude = "package.json"]
 #[allow_missing = true]
 struct Demo;
 
@@ -25,11 +25,15 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .route("/", get(|headers: HeaderMap| async move { file("index.html", &headers) }))
         .route("/studio", get(|headers: HeaderMap| async move { file("studio.html", &headers) }))
         .route("/r/{room}", get(|headers: HeaderMap| async move { file("room.html", &headers) }))
-        .route("/{*path}", get(asset))
+        .fallback(asset)
 }
 
-async fn asset(Path(path): Path<String>, headers: HeaderMap) -> Response {
-    file(&path, &headers)
+/// What no other route took: a file of the demo, or nothing.
+async fn asset(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    if method != Method::GET && method != Method::HEAD {
+        return (StatusCode::NOT_FOUND, "Not found.\n").into_response();
+    }
+    file(uri.path().trim_start_matches('/'), &headers)
 }
 
 fn file(path: &str, headers: &HeaderMap) -> Response {

@@ -8,7 +8,7 @@ use tokio::sync::{oneshot, watch};
 use crate::media::Channel;
 use crate::protocol::{Answer, ByeReason, Refusal, Reply};
 use crate::room::{ConnId, To};
-use crate::server::outbox::Outbox;
+use crate::rooms::outbox::Outbox;
 
 /// Reply path of a connection without a socket.
 pub(crate) type Answered = oneshot::Sender<Result<Answer, Refusal>>;
@@ -169,7 +169,7 @@ impl Conn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::outbox::OutboxReader;
+    use crate::rooms::outbox::OutboxReader;
 
     fn socket(conns: &mut Conns, id: u64) -> OutboxReader {
         let (outbox, reader) = Outbox::new(8, 1000);

@@ -7,6 +7,7 @@ mod card;
 mod clock;
 pub(crate) mod conns;
 mod keep;
+pub mod outbox;
 mod participant;
 mod registry;
 pub(crate) mod task;
@@ -23,12 +24,12 @@ pub use clock::Clock;
 pub use participant::Participant;
 pub use registry::SeatRegistry;
 
+use crate::limits::Limits;
 use crate::media::{
     AddressedMediaEvent, MediaCommand, MediaEvent, MediaHandle, RoomKey, TransportId,
 };
 use crate::protocol::{Code, GuestPolicy, Person, Refusal, RoomId};
 use crate::room::{ConnId, RoomInit};
-use crate::server::limits::Limits;
 use crate::store::Store;
 use task::Message;
 

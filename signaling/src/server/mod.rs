@@ -1,8 +1,7 @@
 //! The shell around the rooms: one task per WebSocket, with its limits.
 
 pub mod bucket;
-pub mod limits;
-pub mod outbox;
+
 mod session;
 mod writer;
 
@@ -11,10 +10,10 @@ use std::sync::Arc;
 use axum::extract::ws::WebSocket;
 use tokio::sync::{mpsc, watch};
 
+use crate::limits::Limits;
 use crate::protocol::{Name, Perm, Refusal, UserId};
 use crate::room::Identity;
 use crate::rooms::Rooms;
-use crate::server::limits::Limits;
 use crate::token::{Claims, TokenKeys, TokenRefusal};
 
 /// What sessions share; cheap to clone.

@@ -12,7 +12,6 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Signaling;
 use super::bucket::Bucket;
-use super::outbox::{Farewell, Outbox};
 use super::writer::{last_words, write};
 use crate::protocol::{
     Answer, ByeReason, Code, Command, Envelope, Event, EventMessage, Hello, HelloYou, Limits,
@@ -22,6 +21,7 @@ use crate::protocol::{
 use crate::room::{Carrier, ConnId, Identity};
 use crate::rooms::RoomHandle;
 use crate::rooms::conns::Sink;
+use crate::rooms::outbox::{Farewell, Outbox};
 use crate::rooms::task::Message as RoomMessage;
 use crate::token::Claims;
 

@@ -10,8 +10,8 @@ use futures_util::SinkExt;
 use futures_util::stream::SplitSink;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::outbox::{Farewell, OutboxReader};
 use crate::protocol::{Bye, ByeReason, Event, EventMessage};
+use crate::rooms::outbox::{Farewell, OutboxReader};
 
 /// How long the last words may take. Trade: a client that reads gets its reason; one that does
 /// not read holds its socket no longer than this.

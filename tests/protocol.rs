@@ -1,0 +1,220 @@
+//! The protocol over real sockets: identity, limits and what happens past them.
+
+#![expect(clippy::disallowed_methods, reason = "tests are a shell")]
+
+mod common;
+
+use std::time::{Duration, SystemTime};
+
+use common::Fixture;
+use serde_json::{Value, json};
+use signaling::store::dev_secret;
+use signaling::token::{Claims, TokenKeys, TokenRole};
+
+/// A command of exactly `size` bytes.
+fn sized(kind: &str, size: usize) -> String {
+    let empty = json!({"id": 1, "type": kind, "data": {"pad": ""}}).to_string();
+    json!({"id": 1, "type": kind, "data": {"pad": "x".repeat(size - empty.len())}}).to_string()
+}
+
+fn has_bye(said: &[Value], reason: &str) -> bool {
+    said.iter().any(|m| m["type"] == "bye" && m["data"]["reason"] == reason)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hello_says_who_i_am_and_what_i_may() {
+    let server = Fixture::start().await;
+    let (token, user) = server.token("r1", "viewer", "Ana").await;
+    let mut client = server.connect().await;
+    let welcome = client.ok("hello", json!({"token": token, "v": 1})).await;
+    assert_eq!(welcome["you"]["user"], user);
+    assert_eq!(welcome["you"]["name"], "Ana");
+    assert_eq!(welcome["you"]["role"], "viewer");
+    assert_eq!(welcome["limits"]["messageBytes"], 16384);
+    assert!(client.ok("ping", json!({})).await["ts"].as_u64().is_some());
+    assert_eq!(client.refused("hello", json!({"token": token, "v": 1})).await, "conflict");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_but_hello_before_hello() {
+    let server = Fixture::start().await;
+    let mut client = server.connect().await;
+    for kind in ["room.join", "room.leave", "wallet.get", "token.refresh", "guest.leave"] {
+        let data = json!({"room": "r1", "token": "x"});
+        assert_eq!(client.refused(kind, data).await, "unauthenticated", "{kind}");
+    }
+    assert_eq!(client.refused("no.such", json!({})).await, "unknown_type");
+    assert_eq!(client.refused("room.join", json!({"room": "../x"})).await, "bad_request");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forged_and_old_tokens() {
+    let server = Fixture::start().await;
+    let folder = &server.folder;
+    let keys = TokenKeys::new(&dev_secret(folder).expect("key")).expect("keys");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("clock").as_secs();
+    let good = Claims::new("r1", TokenRole::Viewer, "ana", now + 60);
+    let expired = keys.sign(&Claims { exp: now - 1, ..good.clone() }).expect("signs");
+    let foreign = TokenKeys::new(&[7; 32]).expect("keys").sign(&good).expect("signs");
+    let other_aud = keys.sign(&Claims { aud: "else".into(), ..good.clone() }).expect("signs");
+    let mut client = server.connect().await;
+    for (token, code) in [
+        (expired.as_str(), "token_expired"),
+        (foreign.as_str(), "unauthenticated"),
+        (other_aud.as_str(), "unauthenticated"),
+        ("", "unauthenticated"),
+        ("a.b.c", "unauthenticated"),
+    ] {
+        assert_eq!(client.refused("hello", json!({"token": token, "v": 1})).await, code);
+    }
+    let token = keys.sign(&good).expect("signs");
+    assert_eq!(
+        client.refused("hello", json!({"token": token, "v": 2})).await,
+        "unsupported_version"
+    );
+    client.ok("hello", json!({"token": token, "v": 1})).await;
+    assert_eq!(client.refused("room.join", json!({"room": "r2"})).await, "forbidden");
+    assert_eq!(client.refused("room.join", json!({"room": "r1"})).await, "room_not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_ends_and_a_refresh_keeps_the_connection() {
+    let server = Fixture::start().await;
+    let keys = TokenKeys::new(&dev_secret(&server.folder).expect("key")).expect("keys");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("clock").as_secs();
+    let sign =
+        |sub, exp| keys.sign(&Claims::new("r1", TokenRole::Viewer, sub, exp)).expect("signs");
+    let mut short = server.connect().await;
+    let mut long = server.connect().await;
+    short.ok("hello", json!({"token": sign("ana", now + 2), "v": 1})).await;
+    long.ok("hello", json!({"token": sign("bo", now + 2), "v": 1})).await;
+    let other = json!({"token": sign("ana", now + 60)});
+    assert_eq!(long.refused("token.refresh", other).await, "forbidden");
+    long.ok("token.refresh", json!({"token": sign("bo", now + 60)})).await;
+    let (said, code) = short.until_closed().await;
+    assert!(has_bye(&said, "token_expired"), "{said:?}");
+    assert_eq!(code, Some(1008));
+    long.ok("ping", json!({})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn message_size_at_the_limit_and_one_past_it() {
+    let server = Fixture::start().await;
+    let mut client = server.connect().await;
+    client.send(&sized("ping", 16 * 1024)).await;
+    assert_eq!(client.reply(1).await["ok"], true);
+    client.send(&sized("ping", 16 * 1024 + 1)).await;
+    let (said, code) = client.until_closed().await;
+    assert_eq!(said[0]["refusal"]["code"], "too_large", "{said:?}");
+    assert_eq!(code, Some(1009));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sdp_message_size_at_the_limit_and_one_past_it() {
+    let server = Fixture::start().await;
+    let mut client = server.connect().await;
+    client.send(&sized("media.offer", 64 * 1024)).await;
+    assert_eq!(client.reply(1).await["refusal"]["code"], "bad_request", "no sdp in it");
+    client.send(&sized("media.offer", 64 * 1024 + 1)).await;
+    assert_eq!(client.until_closed().await.1, Some(1009));
+    let mut other = server.connect().await;
+    other.send(&"x".repeat(1 << 20)).await;
+    assert_eq!(other.until_closed().await.1, Some(1009), "past what is read at all");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_depth_and_garbage() {
+    let server = Fixture::start().await;
+    let mut client = server.connect().await;
+    let deep =
+        format!(r#"{{"id":1,"type":"ping","data":{{"a":{}1{}}}}}"#, "[".repeat(9), "]".repeat(9));
+    client.send(&deep).await;
+    assert_eq!(client.reply(1).await["refusal"]["code"], "bad_request");
+    for garbage in ["", "{", "null", "[]", r#"{"id":-1,"type":"ping"}"#, r#"{"type":"ping"}"#] {
+        client.send(garbage).await;
+    }
+    client.ok("ping", json!({})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_passes_a_flood_is_closed() {
+    let server = Fixture::with(|config| config.limits.commands_per_second = 1).await;
+    let mut client = server.connect().await;
+    for id in 1..=100 {
+        client.send(&json!({"id": id, "type": "ping"}).to_string()).await;
+    }
+    for id in 1..=100 {
+        assert_eq!(client.reply(id).await["ok"], true, "{id} is inside the burst");
+    }
+    for id in 101..=140 {
+        client.send(&json!({"id": id, "type": "ping"}).to_string()).await;
+    }
+    let (said, code) = client.until_closed().await;
+    assert!(said.iter().any(|m| m["refusal"]["code"] == "rate_limited"), "{said:?}");
+    assert!(said.iter().any(|m| m["refusal"]["retryAfterMs"].as_u64() > Some(0)));
+    assert_eq!(code, Some(1013));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_before_hello_is_closed() {
+    let server = Fixture::with(|config| config.limits.hello_ms = 300).await;
+    let mut client = server.connect().await;
+    let (said, code) = client.until_closed().await;
+    assert!(has_bye(&said, "protocol_error"));
+    assert_eq!(code, Some(1008));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_answers_pings_stays() {
+    let server = Fixture::with(|config| config.limits.ping_ms = 50).await;
+    let (mut client, _) = server.hello("r1", "viewer", "Ana").await;
+    // The client library answers pings while it reads; ten keep-alive periods of reading.
+    let quiet = tokio::time::timeout(Duration::from_millis(500), client.next()).await;
+    assert!(quiet.is_err(), "{quiet:?}");
+    client.ok("ping", json!({})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn foreign_pages_may_not_connect() {
+    let server = Fixture::with(|c| c.http.origins = vec!["https://shop.example".into()]).await;
+    let own = format!("http://{}", server.addr);
+    for origin in [None, Some(own.as_str()), Some("https://shop.example")] {
+        assert!(server.connect_from(origin).await.is_ok(), "{origin:?}");
+    }
+    for origin in ["http://evil.example", "null", "http://localhost:1"] {
+        assert!(server.connect_from(Some(origin)).await.is_err(), "{origin}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_of_one_address_are_few_and_friends_many() {
+    let server = Fixture::with(|config| config.limits.sockets_per_address = 3).await;
+    let mut friends = Vec::new();
+    for _ in 0..5 {
+        friends.push(server.hello("r1", "viewer", "Ana").await);
+    }
+    let mut strangers = Vec::new();
+    // The connections that fetched the tokens may still be closing.
+    while strangers.len() < 3 {
+        strangers.extend(server.connect_from(None).await);
+    }
+    assert!(server.connect_from(None).await.is_err(), "one past the limit");
+    drop(strangers);
+    for (friend, _) in &mut friends {
+        friend.ok("ping", json!({})).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_tells_everybody_and_ends_soon() {
+    let mut server = Fixture::start().await;
+    let (mut client, _) = server.hello("r1", "viewer", "Ana").await;
+    let mut stranger = server.connect().await;
+    server.stop().await;
+    let (said, code) = client.until_closed().await;
+    assert_eq!(said[0]["type"], "server.draining");
+    assert!(said.iter().any(|m| m["type"] == "bye" && m["data"]["retry"] == true), "{said:?}");
+    assert_eq!(code, Some(1012));
+    assert_eq!(stranger.until_closed().await.1, Some(1012));
+    assert!(server.connect_from(None).await.is_err());
+}
