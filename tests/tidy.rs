@@ -24,6 +24,7 @@ const GREENROOM: &[(&str, &[&str])] = &[
         &[
             "config",
             "metrics",
+            "rtp",
             "signaling::limits",
             "signaling::media",
             "signaling::protocol",
