@@ -361,6 +361,8 @@ pub enum ByeReason {
     TokenExpired,
     /// The server stops; come back.
     ServerStopping,
+    /// The media connection of this session is gone.
+    MediaLost,
     /// A rule of the protocol was broken.
     ProtocolError,
 }
