@@ -143,6 +143,20 @@ pub enum EndReason {
     Admin,
 }
 
+impl EndReason {
+    /// The name on the wire and in the store.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::HostLost => "host_lost",
+            Self::Abandoned => "abandoned",
+            Self::MaxLength => "max_length",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// A seat as viewers see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

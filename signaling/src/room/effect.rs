@@ -7,8 +7,8 @@ use bytes::Bytes;
 use crate::economy::GiftOrder;
 use crate::media::{Audience as SeatAudience, Channel, CloseReason, MediaKind, Seat, TransportId};
 use crate::protocol::{
-    Answer, ByeReason, EndReason, EventMessage, GuestEnd, GuestId, Joined, Kind, Refusal, RoomId,
-    Summary, UserId,
+    Answer, ByeReason, EventMessage, GuestEnd, GuestId, Joined, Kind, Refusal, RoomId, Summary,
+    UserId,
 };
 
 use super::{ConnId, ReplyTo};
@@ -210,7 +210,7 @@ pub enum StoreWrite {
     },
     RoomEnded {
         room: RoomId,
-        reason: EndReason,
+        reason: &'static str,
         summary: Summary,
         at: u64,
     },

@@ -214,7 +214,7 @@ impl Room {
         self.tell_all(Event::RoomEnded(RoomEnded { reason, summary }));
         self.out.push(Effect::Store(StoreWrite::RoomEnded {
             room: self.id.clone(),
-            reason,
+            reason: reason.as_str(),
             summary,
             at: self.now,
         }));

@@ -146,12 +146,16 @@ impl Room {
     /// A room in `preview`.
     #[must_use]
     pub fn new(now_ms: u64, init: RoomInit) -> Self {
+        let title = match init.title.trim() {
+            "" => init.host.name.as_str().to_owned(),
+            title => title.to_owned(),
+        };
         let names = BTreeMap::from([(init.host.user.clone(), init.host.name.clone())]);
         let staff = BTreeSet::from([init.host.user.clone()]);
         let mut room = Self {
             id: init.room,
             host: init.host,
-            title: init.title,
+            title,
             max_people: init.max_people,
             now: now_ms,
             life: Life::preview(now_ms),

@@ -200,6 +200,7 @@ impl Rooms {
             title: String::new(),
             policy: GuestPolicy::default(),
             secret: rand::random(),
+            max_people: crate::room::MAX_PEOPLE,
         };
         let task = task::RoomTask::new(self.shared.clone(), key, init, card);
         tokio::spawn(task.run(messages, media));

@@ -34,7 +34,7 @@ impl Farewell {
 impl From<ByeReason> for Farewell {
     fn from(reason: ByeReason) -> Self {
         let code = match reason {
-            ByeReason::RoomEnded => 1000,
+            ByeReason::RoomEnded | ByeReason::MediaLost => 1000,
             ByeReason::ServerStopping => 1012,
             ByeReason::SlowConsumer => 1013,
             ByeReason::Replaced
