@@ -143,9 +143,7 @@ impl Opened {
     /// Say so before the participant is dropped: its place is free when `DELETE` is answered, and
     /// the next `POST` of the same person does not meet its own shadow.
     async fn leave(&self) {
-        if self.protocol == Protocol::Whip {
-            let _ = self.participant.command(Command::MediaUnpublish(Empty {})).await;
-        }
+        // A refusal means that the room has put the participant out already.
         let _ = self.participant.command(Command::RoomLeave(Empty {})).await;
     }
 

@@ -1,6 +1,7 @@
 //! The routes without a socket, in front of real rooms; the test is the media plane.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -18,6 +19,9 @@ use tower::ServiceExt;
 use super::{Whip, routes};
 
 const OFFER: &str = include_str!("../../../tests/corpus/sdp/publish/ffmpeg.sdp");
+
+/// Rigs made so far, for the names of their folders.
+static RIGS: AtomicU32 = AtomicU32::new(0);
 
 struct Rig {
     app: Router,
@@ -39,7 +43,8 @@ impl Drop for Folder {
 
 impl Rig {
     fn new() -> Self {
-        let name = format!("greenroom-whip-{}-{:016x}", std::process::id(), rand::random::<u64>());
+        let number = RIGS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("greenroom-whip-{}-{number}", std::process::id());
         let folder = Folder(std::env::temp_dir().join(name));
         std::fs::create_dir_all(&folder.0).expect("a folder");
         let store = Store::open(folder.0.join("greenroom.db")).expect("a store");
