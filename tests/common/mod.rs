@@ -51,8 +51,14 @@ impl Fixture {
         Self { addr: server.addr, server: Some(server), folder }
     }
 
-    /// One plain HTTP exchange: status, header text, body.
+    /// One plain HTTP exchange: status, header text in lower case, body.
     pub async fn http(&self, request: &str) -> (u16, String, String) {
+        let (status, head, body) = self.exchange(request).await;
+        (status, head.to_lowercase(), body)
+    }
+
+    /// One plain HTTP exchange: status, header text, body.
+    pub async fn exchange(&self, request: &str) -> (u16, String, String) {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
         let mut stream = TcpStream::connect(self.addr).await.expect("connects");
@@ -62,7 +68,7 @@ impl Fixture {
         let answer = String::from_utf8_lossy(&answer).into_owned();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
-        (status, head.to_lowercase(), body.to_owned())
+        (status, head.to_owned(), body.to_owned())
     }
 
     /// `GET path`, with more header lines.
