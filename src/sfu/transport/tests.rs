@@ -38,6 +38,8 @@ struct Pair {
     wire: BTreeMap<(Instant, u64), (usize, Vec<u8>)>,
     sent: u64,
     lost_per_256: u64,
+    /// Up to this much later than others: datagrams overtake.
+    jitter_ms: u64,
     random: u64,
 }
 
@@ -77,6 +79,7 @@ impl Pair {
             wire: BTreeMap::new(),
             sent: 0,
             lost_per_256,
+            jitter_ms: 0,
             random: seed | 1,
         };
         pair.check(0);
@@ -115,7 +118,9 @@ impl Pair {
         for datagram in out {
             self.sent += 1;
             if self.random() % 256 >= self.lost_per_256 {
-                self.wire.insert((self.now + DELAY, self.sent), (1 - end, datagram));
+                let jitter = Duration::from_millis(self.random() % (self.jitter_ms + 1));
+                let arrival = self.now + DELAY + jitter;
+                self.wire.insert((arrival, self.sent), (1 - end, datagram));
             }
         }
         while let Some(event) = self.ends[end].poll_event() {
@@ -390,8 +395,9 @@ proptest! {
 
     /// Whatever is lost, the handshake completes in time and reliable messages arrive in order.
     #[test]
-    fn loss_only_delays(seed: u64, lost_per_256 in 0u64..26) {
+    fn loss_and_disorder_only_delay(seed: u64, lost_per_256 in 0u64..26, jitter_ms in 0u64..60) {
         let mut pair = Pair::new([SrtpProfiles::GcmOnly; 2], lost_per_256, seed);
+        pair.jitter_ms = jitter_ms;
         pair.run(Duration::from_secs(14));
         prop_assert!(pair.connected(), "no handshake: {:?}", pair.events);
         for _ in 0..20 {

@@ -9,23 +9,22 @@
 //! `AssertUnwindSafe` hides no state that is used again.
 
 mod records;
+mod shared;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::digest;
 use bytes::{Bytes, BytesMut};
-use rtc_dtls::cipher_suite::CipherSuiteId;
-use rtc_dtls::config::{ClientAuthType, ConfigBuilder, ExtendedMasterSecretType, HandshakeConfig};
-use rtc_dtls::crypto::Certificate;
 use rtc_dtls::endpoint::{Endpoint, EndpointEvent};
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile as EngineProfile;
 use rtc_shared::TransportProtocol;
 use signaling::media::CloseReason;
 
 use self::records::{Filter, Sifted, sift};
+pub(super) use self::shared::DtlsShared;
+use self::shared::fingerprint;
 use crate::sfu::drop_reason::DropReason;
 use crate::sfu::egress::{Egress, Path};
 use crate::sfu::transport::srtp::{Master, Profile};
@@ -50,74 +49,6 @@ const ALERT_GRACE: Duration = Duration::from_secs(2);
 /// Where the engine believes the peer is.
 const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5684);
 const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5685);
-
-/// The certificate and the handshake configurations of all transports of a process.
-pub(super) struct DtlsShared {
-    fingerprint: Fingerprint,
-    client_gcm: Arc<HandshakeConfig>,
-    client_gcm_or_cm: Arc<HandshakeConfig>,
-    server_gcm: Arc<HandshakeConfig>,
-    server_cm: Arc<HandshakeConfig>,
-}
-
-impl DtlsShared {
-    /// Generate an ECDSA P-256 certificate and build the configurations around it.
-    ///
-    /// # Errors
-    /// If the crypto provider fails, which it does on no supported platform.
-    pub(super) fn generate() -> anyhow::Result<Self> {
-        let provider = rtc_crypto::default_provider()?;
-        let certificate =
-            Certificate::generate_self_signed(vec!["greenroom".to_owned()], provider.crypto())?;
-        let der = certificate.certificate.first().map_or(&[][..], |der| der.as_ref());
-        let gcm = EngineProfile::Srtp_Aead_Aes_128_Gcm;
-        let cm = EngineProfile::Srtp_Aes128_Cm_Hmac_Sha1_80;
-        let build = |client: bool, profiles: &[EngineProfile]| {
-            let config = ConfigBuilder::default()
-                .with_crypto_provider(provider.clone())
-                .with_certificates(vec![certificate.clone()])
-                .with_cipher_suites(vec![
-                    CipherSuiteId::Tls_Ecdhe_Ecdsa_With_Aes_128_Gcm_Sha256,
-                    CipherSuiteId::Tls_Ecdhe_Rsa_With_Aes_128_Gcm_Sha256,
-                ])
-                .with_srtp_protection_profiles(profiles.to_vec())
-                .with_client_auth(ClientAuthType::RequireAnyClientCert)
-                .with_extended_master_secret(ExtendedMasterSecretType::Require)
-                // The SDP fingerprint authenticates the peer, not a certificate authority.
-                .with_insecure_skip_verify(true)
-                .with_server_name("greenroom".to_owned())
-                // The shortest deadline we use; when to retransmit is decided in `Dtls`.
-                .with_flight_interval(FIRST_RETRANSMIT)
-                .build(client, None)?;
-            anyhow::Ok(Arc::new(config))
-        };
-        Ok(Self {
-            fingerprint: fingerprint(der),
-            client_gcm: build(true, &[gcm])?,
-            client_gcm_or_cm: build(true, &[gcm, cm])?,
-            server_gcm: build(false, &[gcm])?,
-            server_cm: build(false, &[cm])?,
-        })
-    }
-
-    /// SHA-256 of our certificate, for the SDP.
-    #[must_use]
-    pub(super) fn fingerprint(&self) -> Fingerprint {
-        self.fingerprint
-    }
-}
-
-impl std::fmt::Debug for DtlsShared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DtlsShared").finish_non_exhaustive()
-    }
-}
-
-fn fingerprint(der: &[u8]) -> Fingerprint {
-    let mut out = [0; 32];
-    out.copy_from_slice(digest::digest(&digest::SHA256, der).as_ref());
-    Fingerprint(out)
-}
 
 /// The keys of a finished handshake.
 pub(super) struct Keys {

@@ -5,6 +5,8 @@ use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
 
 use proptest::prelude::*;
+use rtc_dtls::config::{ClientAuthType, ConfigBuilder, HandshakeConfig};
+use rtc_dtls::crypto::Certificate;
 
 use super::*;
 use crate::sfu::egress::Batch;

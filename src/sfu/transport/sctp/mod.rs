@@ -323,7 +323,7 @@ impl DataChannels {
         loop {
             let Some(link) = self.link() else { return };
             let Some(event) = link.association.poll() else { break };
-            self.event(event);
+            self.event(&event);
         }
         let Some(engine) = self.engine.as_mut() else { return };
         let Some(link) = engine.link.as_mut() else { return };
@@ -344,8 +344,8 @@ impl DataChannels {
         }
     }
 
-    fn event(&mut self, event: Event) {
-        match event {
+    fn event(&mut self, event: &Event) {
+        match *event {
             Event::Connected => self.open(),
             Event::AssociationLost { id, .. } => {
                 if let Some(state) = self.channels.get_mut(usize::from(id)) {

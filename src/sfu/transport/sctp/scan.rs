@@ -2,16 +2,30 @@
 //!
 //! `rtc-sctp` 0.21.1 makes a stream for any id, makes an association for every repeated INIT, walks
 //! a FORWARD-TSN one number at a time (2^31 steps for one packet) and keeps every reset request.
-//! All of that takes a peer with keys, and is refused here.
+//! It panics at an error cause that is cut, and takes the length of a chunk from what it understood
+//! of it instead of from its header, so that a bent chunk can hide others. All of that takes a peer
+//! with keys, and is refused here: what passes has exactly the form the engine expects.
 
 const COMMON_HEADER: usize = 12;
 const CHUNK_HEADER: usize = 4;
 
 const DATA: u8 = 0;
 const INIT: u8 = 1;
+const INIT_ACK: u8 = 2;
 const SACK: u8 = 3;
+const HEARTBEAT: u8 = 4;
+const ABORT: u8 = 6;
+const SHUTDOWN: u8 = 7;
+const SHUTDOWN_ACK: u8 = 8;
+const ERROR: u8 = 9;
+const COOKIE_ECHO: u8 = 10;
+const COOKIE_ACK: u8 = 11;
+const SHUTDOWN_COMPLETE: u8 = 14;
 const RE_CONFIG: u8 = 130;
 const FORWARD_TSN: u8 = 192;
+
+const OUTGOING_RESET: u16 = 13;
+const RECONFIG_RESPONSE: u16 = 16;
 
 /// Streams that exist: the discriminants of [`signaling::media::Channel`].
 pub(super) const STREAMS: u16 = 3;
@@ -42,19 +56,30 @@ pub(super) fn scan(packet: &[u8], acknowledged: Option<u32>) -> Option<Scan> {
         let near = |tsn: u32| {
             acknowledged.is_none_or(|acked| (tsn.wrapping_sub(acked) as i32) <= MAX_AHEAD)
         };
+        let value = &chunk[CHUNK_HEADER..];
+        let last = chunks.len() == len.next_multiple_of(4) || chunks.len() == len;
         let fine = match chunk[0] {
             DATA => len > 16 && be16(chunk, 8)? < STREAMS && near(be32(chunk, 4)?),
-            FORWARD_TSN => near(be32(chunk, 4)?),
-            INIT if first => {
-                scan.init = Some((be32(chunk, 4)?, be32(chunk, 16)?));
-                true
+            FORWARD_TSN => len % 4 == 0 && near(be32(chunk, 4)?),
+            SACK => {
+                let blocks = usize::from(be16(chunk, 12)?) + usize::from(be16(chunk, 14)?);
+                value.len() == 12 + 4 * blocks
             }
-            INIT => false,
+            INIT if first && last => {
+                scan.init = Some((be32(chunk, 4)?, be32(chunk, 16)?));
+                items(&chunk[20..]).is_some()
+            }
+            INIT_ACK => first && last && items(value.get(16..)?).is_some(),
+            HEARTBEAT => be16(value, 2).map(usize::from) == Some(value.len()),
+            ABORT | ERROR => last && items(value).is_some(),
             RE_CONFIG => {
                 scan.reconfigs += 1;
-                true
+                items(value).is_some_and(is_reset)
             }
-            _ => true,
+            COOKIE_ECHO => true,
+            COOKIE_ACK | SHUTDOWN_ACK | SHUTDOWN_COMPLETE => value.is_empty(),
+            SHUTDOWN => value.len() == 4,
+            _ => false,
         };
         if !fine {
             return None;
@@ -63,6 +88,35 @@ pub(super) fn scan(packet: &[u8], acknowledged: Option<u32>) -> Option<Scan> {
         chunks = chunks.get(len.next_multiple_of(4)..).unwrap_or_default();
     }
     (!first).then_some(scan)
+}
+
+/// The type and length of the first two items and their number; `None` if one is cut.
+type Items = ([(u16, usize); 2], usize);
+
+fn items(mut bytes: &[u8]) -> Option<Items> {
+    let (mut known, mut count) = ([(0, 0); 2], 0);
+    while !bytes.is_empty() {
+        let (kind, len) = (be16(bytes, 0)?, usize::from(be16(bytes, 2)?));
+        if len < 4 || len > bytes.len() {
+            return None;
+        }
+        if let Some(slot) = known.get_mut(count) {
+            *slot = (kind, len);
+        }
+        count += 1;
+        bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Some((known, count))
+}
+
+/// Whether a RE-CONFIG chunk holds one or two stream resets or responses (RFC 6525).
+fn is_reset((known, count): Items) -> bool {
+    let fine = |(kind, len): (u16, usize)| match kind {
+        OUTGOING_RESET => len >= 16 && len % 2 == 0,
+        RECONFIG_RESPONSE => len == 12,
+        _ => false,
+    };
+    (1..=2).contains(&count) && known.into_iter().take(count).all(fine)
 }
 
 /// The cumulative TSN of a SACK we send in `packet`.
