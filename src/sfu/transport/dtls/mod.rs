@@ -96,6 +96,8 @@ pub(super) struct Dtls {
     /// Records of a flight whose first message has not come.
     held: BytesMut,
     held_messages: u16,
+    /// The beginning of a client's ClientHello.
+    hello: Vec<u8>,
     /// The datagrams of our last flight while the handshake runs: what is sent again when the
     /// engine's timer was stopped by a half-received flight.
     flight: Vec<BytesMut>,
@@ -125,6 +127,7 @@ impl Dtls {
             seen: 0,
             held: BytesMut::new(),
             held_messages: 0,
+            hello: Vec::new(),
             flight: Vec::new(),
             retransmit_at: None,
             retransmits: 0,
@@ -203,7 +206,7 @@ impl Dtls {
             return Err(DropReason::DtlsHandshakeTooLarge);
         }
         if self.state == State::Idle {
-            self.accept(sifted.hello_profiles.as_deref())?;
+            return self.first_hello(now, &sifted, out);
         }
         if self.too_early(&sifted) {
             if self.held.len() < MAX_HELD {
@@ -226,19 +229,43 @@ impl Dtls {
             && (self.seen | sifted.messages) & 1 == 0
     }
 
-    /// Make the server's engine for a ClientHello, with the SRTP profile the client can do.
-    fn accept(&mut self, hello: Option<&[u16]>) -> Result<(), DropReason> {
+    /// Put a ClientHello together and make the server's engine for it, with the SRTP profile the
+    /// client can do: an engine of our own choice would take the client's first, which is AES-CM.
+    fn first_hello(
+        &mut self,
+        now: Instant,
+        sifted: &Sifted,
+        out: &mut Wire<'_, '_>,
+    ) -> Result<(), DropReason> {
         const GCM: u16 = EngineProfile::Srtp_Aead_Aes_128_Gcm as u16;
         const CM: u16 = EngineProfile::Srtp_Aes128_Cm_Hmac_Sha1_80 as u16;
-        let offered = hello.filter(|_| self.role == DtlsRole::Server);
-        let offered = offered.ok_or(DropReason::DtlsMalformed)?;
+        let piece = sifted.hello.first().filter(|_| self.role == DtlsRole::Server);
+        let total = piece.ok_or(DropReason::DtlsMalformed)?.total;
+        for piece in &sifted.hello {
+            if piece.offset == 0 {
+                self.hello.clear();
+                self.held.clear();
+            }
+            // Pieces that overtook each other come again in order.
+            if piece.offset == self.hello.len() && self.hello.len() < total {
+                self.hello.extend_from_slice(&piece.bytes);
+            }
+        }
+        self.held.extend_from_slice(&sifted.records);
+        if self.hello.len() < total {
+            return Ok(());
+        }
+        let hello = std::mem::take(&mut self.hello);
+        let records = std::mem::take(&mut self.held);
+        let offered = records::srtp_profiles(&hello).ok_or(DropReason::DtlsMalformed)?;
         let cm = self.profiles == SrtpProfiles::GcmOrCm
             && offered.contains(&CM)
             && !offered.contains(&GCM);
         let config = if cm { &self.shared.server_cm } else { &self.shared.server_gcm };
         let engine = Endpoint::new(LOCAL, TransportProtocol::UDP, Some(config.clone()));
         self.install(Box::new(engine));
-        Ok(())
+        self.seen = 1;
+        self.read(now, records, out)
     }
 
     fn read(

@@ -39,6 +39,18 @@ pub(super) struct Filter {
     pub(super) answered: u16,
 }
 
+/// A fragment of a handshake message (RFC 6347 4.2.3). A ClientHello with a post-quantum key share
+/// does not fit one datagram.
+#[derive(Debug, Clone)]
+pub(super) struct Piece {
+    /// Length of the whole message.
+    pub(super) total: usize,
+    /// Where this piece begins.
+    pub(super) offset: usize,
+    /// The piece.
+    pub(super) bytes: Vec<u8>,
+}
+
 /// What a datagram held.
 #[derive(Debug, Default)]
 pub(super) struct Sifted {
@@ -51,8 +63,8 @@ pub(super) struct Sifted {
     pub(super) hoarded_bytes: usize,
     /// Numbers of the messages among them: bit n = `Filter::answered` + n.
     pub(super) messages: u16,
-    /// The SRTP profiles of a ClientHello among them, if it could be read.
-    pub(super) hello_profiles: Option<Vec<u16>>,
+    /// Pieces of a ClientHello among them.
+    pub(super) hello: Vec<Piece>,
     /// A message that was already answered was taken out.
     pub(super) repeated: bool,
     /// A fatal alert in the clear was taken out.
@@ -106,8 +118,12 @@ fn sift_handshake(record: &[u8], filter: Filter, sifted: &mut Sifted) -> bool {
         };
         sifted.messages |= bit;
     }
-    if kind == CLIENT_HELLO && sifted.hello_profiles.is_none() {
-        sifted.hello_profiles = srtp_profiles(&record[RECORD_HEADER + HANDSHAKE_HEADER..]);
+    if kind == CLIENT_HELLO {
+        sifted.hello.push(Piece {
+            total: be24(&header[1..4]),
+            offset: be24(&header[6..9]),
+            bytes: record[RECORD_HEADER + HANDSHAKE_HEADER..].to_vec(),
+        });
     }
     sifted.handshake_bytes += record.len();
     true
@@ -129,8 +145,12 @@ fn split_record(datagram: &[u8]) -> Option<(&[u8], &[u8])> {
     datagram.split_at_checked(RECORD_HEADER + usize::from(len))
 }
 
-/// The `use_srtp` list (RFC 5764 4.1.1) of a ClientHello body in one fragment.
-fn srtp_profiles(mut body: &[u8]) -> Option<Vec<u16>> {
+fn be24(bytes: &[u8]) -> usize {
+    bytes.iter().fold(0, |value, byte| value << 8 | usize::from(*byte))
+}
+
+/// The `use_srtp` list (RFC 5764 4.1.1) of a whole ClientHello.
+pub(super) fn srtp_profiles(mut body: &[u8]) -> Option<Vec<u16>> {
     let body = &mut body;
     take(body, 2 + 32)?;
     take_vector(body, 1)?; // session id
@@ -160,8 +180,7 @@ fn take<'a>(bytes: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
 /// A vector with a length prefix of `width` bytes, 1 or 2.
 fn take_vector<'a>(bytes: &mut &'a [u8], width: usize) -> Option<&'a [u8]> {
     let prefix = take(bytes, width)?;
-    let len = prefix.iter().fold(0, |len, byte| len << 8 | usize::from(*byte));
-    take(bytes, len)
+    take(bytes, be24(prefix))
 }
 
 #[cfg(test)]

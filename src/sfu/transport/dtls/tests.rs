@@ -215,6 +215,36 @@ fn a_forged_alert_does_not_end_a_handshake() {
     handshake(&mut ours, config(false, &[GCM], Some(&cert))).expect("went on");
 }
 
+#[test]
+fn a_client_hello_in_two_datagrams() {
+    let now = epoch();
+    let cert = certificate(false);
+    let mut client = Endpoint::new(LOCAL, TransportProtocol::UDP, None);
+    client.connect(now, PEER, Arc::new(config(true, &[CM], Some(&cert))), None).unwrap();
+    let whole = client.poll_transmit().unwrap().message;
+    let (header, body) = whole[13..].split_at(12);
+    let piece = |number, from: usize, to: usize| {
+        let mut piece = header.to_vec();
+        piece[6..9].copy_from_slice(&(from as u32).to_be_bytes()[1..]);
+        piece[9..12].copy_from_slice(&((to - from) as u32).to_be_bytes()[1..]);
+        piece.extend_from_slice(&body[from..to]);
+        record(22, number, &piece)
+    };
+    let mut ours = Ours::new(DtlsRole::Server, of(&cert), SrtpProfiles::GcmOrCm);
+    let (front, back) = (piece(0, 0, 50), piece(1, 50, body.len()));
+    // The back alone is of no use, the front alone not enough.
+    ours.handle(now, &back).unwrap();
+    ours.handle(now, &front).unwrap();
+    assert!(ours.sent.is_empty());
+    let back = piece(2, 50, body.len());
+    ours.handle(now, &back).unwrap();
+    assert_eq!(ours.sent.len(), 1, "HelloVerifyRequest");
+    let _ = client.read(now, PEER, None, BytesMut::from(&ours.sent[0][..]));
+    ours.sent.clear();
+    ours.handle(now, &client.poll_transmit().unwrap().message).unwrap();
+    assert!(!ours.sent.is_empty(), "our flight");
+}
+
 /// A server's flight cut into datagrams of one record each, delivered backwards.
 #[test]
 fn a_client_waits_for_the_beginning_of_a_flight() {
