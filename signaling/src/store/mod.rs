@@ -25,7 +25,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use rusqlite::Connection;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 pub use coins::{CoinMove, CoinOrder, TransferReceipt, Wallet};
 pub use gifts::COMBO_GAP_MS;
@@ -89,6 +89,7 @@ pub struct Store {
     writes: SyncSender<Box<dyn Work>>,
     reads: SyncSender<ReadWork>,
     health: Arc<Health>,
+    closed: watch::Receiver<()>,
 }
 
 impl std::fmt::Debug for Store {
@@ -123,10 +124,18 @@ impl Store {
         let (writes, queue) = sync_channel(QUEUE);
         let (reads, read_queue) = sync_channel(READ_QUEUE);
         let clock = options.clock;
-        let writer = Writer { conn, queue, clock: clock.clone(), health: health.clone(), lock };
+        let (ended, closed) = watch::channel(());
+        let writer = Writer {
+            conn,
+            queue,
+            clock: clock.clone(),
+            health: health.clone(),
+            lock,
+            closed: ended,
+        };
         spawn("ledger", move || writer.run())?;
         spawn("ledger-read", move || read(&reader, &read_queue, &clock))?;
-        Ok(Self { path: path.into(), writes, reads, health })
+        Ok(Self { path: path.into(), writes, reads, health, closed })
     }
 
     /// Give. Returns after the gift is durable; the same key with the same content gets the stored
@@ -327,6 +336,15 @@ impl Store {
         self.write(|_| Ok(())).await
     }
 
+    /// Give up this handle and wait until the file is closed, which it is when the last handle is
+    /// gone. A process that ends without it loses nothing.
+    pub async fn close(self) {
+        let mut closed = self.closed.clone();
+        drop(self);
+        // An error is the news: the sender is gone.
+        while closed.changed().await.is_ok() {}
+    }
+
     /// What the writer has done, for `/metrics` and `/readyz`.
     #[must_use]
     pub fn stats(&self) -> StoreStats {
@@ -449,6 +467,9 @@ fn unix_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;
 
 /// A folder of one test, gone with it.
 #[cfg(test)]

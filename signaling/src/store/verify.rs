@@ -53,8 +53,9 @@ const CHECKS: &[(&str, &str)] = &[
     ),
     (
         "L3: a stored reply names another transfer than its row",
-        "SELECT id FROM idempotency
-         WHERE json_extract(reply, '$.transferId') IS NOT 't' || transfer",
+        "SELECT id FROM idempotency WHERE CASE WHEN json_valid(CAST(reply AS TEXT))
+            THEN json_extract(CAST(reply AS TEXT), '$.transferId') IS NOT 't' || transfer
+            ELSE 1 END",
     ),
     (
         "L4: coins redeemed are not Diamonds issued",

@@ -4,11 +4,11 @@
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::audit::Chain;
 use super::turn::{Fault, Turn};
@@ -105,6 +105,8 @@ pub(super) struct Writer {
     pub(super) health: Arc<Health>,
     /// Held while this thread lives, so that no second process writes to the file.
     pub(super) lock: File,
+    /// Dropped last: whoever watches it knows that the file is closed.
+    pub(super) closed: watch::Sender<()>,
 }
 
 impl Writer {
@@ -128,7 +130,10 @@ impl Writer {
             }
         }
         self.refuse_everything();
-        drop(self.lock);
+        let Self { conn, lock, closed, .. } = self;
+        drop(conn);
+        drop(lock);
+        drop(closed);
     }
 
     fn commit_group(
@@ -164,10 +169,7 @@ impl Writer {
                 break;
             }
             if group.len() < GROUP && started.elapsed() < GROUP_TIME {
-                next = match self.queue.try_recv() {
-                    Ok(work) => Some(work),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-                };
+                next = self.queue.try_recv().ok();
             }
         }
         if let Some(error) = failed {
