@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use rusqlite::Connection;
@@ -46,6 +46,11 @@ use writer::{Health, Once, Work, Writer};
 pub const DATABASE_FILE: &str = "greenroom.db";
 /// Reads that may wait; a read is microseconds, so this is never reached unless the disk hangs.
 const READ_QUEUE: usize = 1024;
+
+/// How long an answer about money is waited for. Past it the caller hears `in_progress` and asks
+/// again with the same key. Trade: a disk that stalls for a moment is not noticed, one that hangs
+/// does not hang the page with it.
+pub const ANSWER_TIME: Duration = Duration::from_secs(5);
 
 /// Milliseconds since the Unix epoch; tests bring their own.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -146,9 +151,10 @@ impl Store {
     ///
     /// # Errors
     /// `bad_request`, `recipient_is_sender`, `insufficient_funds`, `idempotency_mismatch`,
-    /// `overloaded`, `ledger_unavailable`. A refused key stays unused.
+    /// `overloaded`, `ledger_unavailable`: the key stays unused unless the disk failed in the very
+    /// moment; `in_progress`: not known yet. Asking again with the same key is right for all.
     pub async fn gift(&self, order: GiftOrder) -> Result<GiftReceipt, MoneyRefusal> {
-        self.write(move |turn| gifts::give(turn, &order)).await
+        in_time(self.write(move |turn| gifts::give(turn, &order))).await
     }
 
     /// The receipt of an earlier gift with this key. Goes through the writer, so that a gift that
@@ -163,7 +169,7 @@ impl Store {
         content: &GiftContent,
     ) -> Result<Option<GiftReceipt>, MoneyRefusal> {
         let (from, key, content) = (from.to_owned(), key.to_owned(), content.clone());
-        self.write(move |turn| gifts::recall(turn.conn, &from, &key, &content)).await
+        in_time(self.write(move |turn| gifts::recall(turn.conn, &from, &key, &content))).await
     }
 
     /// What a user holds.
@@ -179,9 +185,9 @@ impl Store {
     ///
     /// # Errors
     /// `bad_request`, `budget_exceeded`, `idempotency_mismatch`, `overloaded`,
-    /// `ledger_unavailable`.
+    /// `ledger_unavailable`, `in_progress`.
     pub async fn move_coins(&self, order: CoinOrder) -> Result<TransferReceipt, MoneyRefusal> {
-        self.write(move |turn| coins::apply(turn, &order)).await
+        in_time(self.write(move |turn| coins::apply(turn, &order))).await
     }
 
     /// Coins a user bought; see [`Store::move_coins`].
@@ -407,6 +413,13 @@ impl Store {
             Err(_) => Err(MoneyRefusal::LedgerUnavailable),
         }
     }
+}
+
+/// Whatever happens to the work, it still happens once: the key sees to that.
+async fn in_time<T>(
+    work: impl Future<Output = Result<T, MoneyRefusal>>,
+) -> Result<T, MoneyRefusal> {
+    tokio::time::timeout(ANSWER_TIME, work).await.unwrap_or(Err(MoneyRefusal::InProgress))
 }
 
 /// `greenroom ledger verify`: check a file, also while a server uses it.

@@ -65,7 +65,7 @@ pub(crate) fn starting_coins(n: usize) -> i64 {
 }
 
 pub(crate) fn serve(path: &Path) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let durability = match std::env::var(DURABILITY).as_deref() {
             Ok("normal") => Durability::Normal,
@@ -79,7 +79,8 @@ pub(crate) fn serve(path: &Path) {
             let store = store.clone();
             tokio::spawn(async move {
                 let user = super::fleet::user(n);
-                store.ensure_starting_coins(&user, starting_coins(n)).await.expect("funded");
+                // On a sick disk nothing is booked, and every gift is refused as well.
+                let _ = store.ensure_starting_coins(&user, starting_coins(n)).await;
             })
         });
         for task in starting.collect::<Vec<_>>() {

@@ -30,6 +30,8 @@ pub(crate) struct Fleet {
     pub(crate) in_order: Vec<Vec<String>>,
     /// Keys that were refused and not sent again.
     pub(crate) refused: HashSet<String>,
+    /// Answers of the last server that it cannot use its disk.
+    pub(crate) unavailable: usize,
     waiting: Vec<Line>,
     next: u64,
 }
@@ -42,6 +44,7 @@ impl Fleet {
             acked: HashMap::new(),
             in_order: vec![Vec::new(); CLIENTS],
             refused: HashSet::new(),
+            unavailable: 0,
             waiting: Vec::new(),
             next: 0,
         };
@@ -70,6 +73,7 @@ impl Fleet {
         random: &mut Random,
         environment: &[(String, String)],
     ) {
+        self.unavailable = 0;
         let mut child = self.spawn(environment);
         let answers = read_answers(&mut child);
         let mut orders = child.stdin.take().expect("a pipe");
@@ -137,6 +141,11 @@ impl Fleet {
                 }
                 self.acked.insert(key.into(), rest.into());
                 self.in_order[client].push(key.into());
+            }
+            // Nobody knows whether it is there; the next server does.
+            "NO" if rest == "ledger_unavailable" => {
+                self.unavailable += 1;
+                return Vec::new();
             }
             "NO" => {
                 assert_eq!(rest, "insufficient_funds", "{key}");

@@ -75,6 +75,33 @@ fn acknowledged_gifts_survive_a_power_cut() {
     assert!(fleet.acked.len() as u32 > rounds, "hardly a gift was sent");
 }
 
+/// A sync that failed once is fatal: the system has dropped what it could not write, and a second
+/// sync would say that all is well.
+#[test]
+fn a_failed_sync_stops_the_ledger_and_loses_nothing() {
+    if std::env::var_os(child::PATH).is_some() {
+        return;
+    }
+    let mut random = Random::seeded("sick");
+    let folder = Folder::new("sick");
+    let shim = power::build(&folder.0);
+    let mut fleet = Fleet::new(folder.database());
+    let mut noticed = 0;
+    for round in 0..rounds(10).min(100) {
+        let log = folder.0.join("undo.log");
+        let mut environment = power::environment(&shim, &log, "full");
+        let failing = 3 + random.below(8);
+        environment.push(("GREENROOM_FAIL_SYNC".into(), failing.to_string()));
+        fleet.run_until_killed(&mut random, &environment);
+        noticed += usize::from(fleet.unavailable > 0);
+        power::cut(&fleet.path, &log, None);
+        let lost = check::check(&fleet).expect("the file is right");
+        assert!(lost.is_empty(), "round {round}, sync {failing} failed, lost: {lost:?}");
+    }
+    println!("{noticed} rounds with a failed sync, {} gifts, none lost", fleet.acked.len());
+    assert!(noticed > 0, "no sync failed, so nothing was tested");
+}
+
 /// A test that cannot fail is worth nothing: without syncs the same rounds must lose gifts.
 #[test]
 fn the_power_cut_test_notices_missing_syncs() {

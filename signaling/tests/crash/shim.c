@@ -4,7 +4,7 @@
  *
  * Record: struct head, then old_len old bytes, then new_len new bytes. */
 #define _GNU_SOURCE
-#include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -24,6 +24,11 @@ struct head {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int log_fd = -1;
+
+/* GREENROOM_FAIL_SYNC=n: the n-th sync of the log fails. As on Linux, a later one succeeds though
+ * the pages are lost, so nothing counts as synced any more. */
+static long fail_sync = -1, syncs = 0;
+static int sick = 0;
 
 /* 0 = the database, 1 = its write-ahead log, -1 = not ours. */
 static int file_of(int fd) {
@@ -114,9 +119,18 @@ static int synced(int fd, long call) {
     if (file < 0) return syscall(call, fd);
     /* Under the lock: a write of another thread is before the sync or after its note. */
     pthread_mutex_lock(&lock);
-    int result = syscall(call, fd);
-    if (!result) append((struct head){SYNC, file, 0, 0, 0, 0}, NULL, NULL);
+    if (fail_sync < 0) {
+        const char *text = getenv("GREENROOM_FAIL_SYNC");
+        fail_sync = text ? atol(text) : 0;
+    }
+    int fails = file == 1 && ++syncs == fail_sync;
+    if (fails) sick = 1;
+    int result = fails ? -1 : syscall(call, fd);
+    if (fails) errno = EIO;
+    if (!result && !sick) append((struct head){SYNC, file, 0, 0, 0, 0}, NULL, NULL);
+    int error = errno;
     pthread_mutex_unlock(&lock);
+    errno = error;
     return result;
 }
 

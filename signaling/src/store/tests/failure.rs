@@ -224,7 +224,7 @@ async fn verify_finds_what_was_changed_by_hand() {
 async fn only_one_process_writes() {
     let folder = test_folder("lock");
     let store = TestClock::new().open(&folder);
-    let error = Store::open(database_path(folder.path())).err().expect("locked");
+    let error = Store::open(database_path(folder.path())).expect_err("locked");
     assert!(error.to_string().contains("another greenroom"), "{error}");
     store.close().await;
     Store::open(database_path(folder.path())).expect("free again").close().await;
@@ -238,7 +238,7 @@ async fn a_newer_file_is_not_touched() {
     let conn = Connection::open(&path).expect("opens");
     conn.execute_batch("PRAGMA user_version = 99").expect("set");
     drop(conn);
-    let error = format!("{:#}", Store::open(&path).err().expect("newer"));
+    let error = format!("{:#}", Store::open(&path).expect_err("newer"));
     assert!(error.contains("use a newer program"), "{error}");
     assert!(verify_file(&folder.path().join("none.db")).is_err());
 }
