@@ -65,7 +65,8 @@ pub(crate) fn starting_coins(n: usize) -> i64 {
 }
 
 pub(crate) fn serve(path: &Path) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let durability = match std::env::var(DURABILITY).as_deref() {
             Ok("normal") => Durability::Normal,
