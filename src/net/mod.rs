@@ -29,4 +29,6 @@ pub mod wait;
 pub mod wait;
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod udp_tests;

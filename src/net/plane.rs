@@ -305,3 +305,6 @@ fn supervise(run: impl FnOnce() -> io::Result<()>) -> Result<(), String> {
             .unwrap_or_else(|| "a panic without words".to_owned())),
     }
 }
+
+#[cfg(test)]
+mod tests;

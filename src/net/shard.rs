@@ -1,9 +1,11 @@
 //! One shard: a thread that owns its sockets and its [`Sfu`].
 //!
 //! ```text
-//! loop { wait -> relays -> receive -> inbox -> timers -> flush -> outputs }
+//! loop { wait -> relays -> inbox -> receive -> timers -> flush -> outputs }
 //! ```
-//! Every step has a limit, so that none starves the others; what is left over makes the next wait
+//! The inbox comes before the sockets, because a client's first STUN follows the answer that
+//! followed its `AddTransport`: received the other way round, it would be dropped as unknown and
+//! cost the join a retransmission. Every step has a limit, so that none starves the others; what is left over makes the next wait
 //! return at once. Nothing here blocks but the wait.
 #![expect(clippy::disallowed_methods, reason = "I/O shell")]
 
@@ -181,13 +183,13 @@ impl Shard {
         self.more = links.relay.drain(RELAYS_PER_TURN, |from, message| {
             core.handle_relay(now, from, message, &mut egress);
         });
+        self.more |= apply_commands(core, &mut links.inbox, done, now, &mut egress);
         for (local, socket) in sockets.iter().enumerate() {
             if ready.contains(local) {
                 receiving.receive(core, socket, local as u8, &mut egress);
             }
         }
         let now = Instant::now();
-        self.more |= apply_commands(core, &mut links.inbox, done, now, &mut egress);
         if core.poll_timeout().is_some_and(|due| due <= now) {
             core.handle_timeout(now, &mut egress);
         }

@@ -96,8 +96,12 @@ impl Socket {
         for slot in arena.filled.iter().take(filled) {
             let Some(remote) = slot.remote else { continue };
             let start = slot.index * SLOT_BYTES;
-            if let Some(bytes) = arena.bytes.get_mut(start..start + slot.len) {
-                bytes.chunks_mut(slot.segment.max(1)).for_each(|datagram| each(remote, datagram));
+            match arena.bytes.get_mut(start..start + slot.len) {
+                // An empty datagram is still one, and is counted as such.
+                None | Some([]) => each(remote, &mut []),
+                Some(bytes) => {
+                    bytes.chunks_mut(slot.segment.max(1)).for_each(|part| each(remote, part));
+                }
             }
         }
         Ok(filled)

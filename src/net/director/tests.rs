@@ -3,6 +3,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::net::inbox::{INBOX_COMMANDS, Input};
+use crate::net::testing::publish_offer;
 use crate::net::wait::Wait;
 use crate::sfu::command::Purpose;
 
@@ -60,21 +61,6 @@ impl Rig {
     async fn next(&mut self, shard: usize) -> Input {
         timeout(DEADLINE, self.inboxes[shard].recv()).await.expect("in time").expect("an input")
     }
-}
-
-/// A publisher's offer as Chromium writes it, as far as we read it.
-fn publish_offer(ufrag: &str, setup: &str) -> String {
-    format!(
-        "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n\
-         m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=sendonly\r\n\
-         a=ice-ufrag:{ufrag}\r\na=ice-pwd:aaaaaaaaaaaaaaaaaaaaaaaa\r\na=setup:{setup}\r\n\
-         a=fingerprint:sha-256 {fingerprint}\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\n\
-         m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=sendonly\r\n\
-         a=ice-ufrag:{ufrag}\r\na=ice-pwd:aaaaaaaaaaaaaaaaaaaaaaaa\r\na=setup:{setup}\r\n\
-         a=fingerprint:sha-256 {fingerprint}\r\na=rtcp-mux\r\na=rtpmap:96 VP8/90000\r\n\
-         a=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n",
-        fingerprint = ["AB"; 32].join(":")
-    )
 }
 
 async fn publish(rig: &Rig, transport: TransportId, sdp: String) -> Result<MediaAnswer, Refusal> {
