@@ -141,14 +141,20 @@ impl Director {
 
     /// An id on the shard with the fewest transports, open and reserved.
     fn allocate(&mut self) -> TransportId {
-        let load = |shard: usize| {
-            let open = self.open.get(shard).copied().unwrap_or(0);
-            // The shard's own number is older but knows what the director does not.
-            let live = self.stats.get(shard).map_or(0, ShardStats::transports);
-            let reserved = self.reserved.iter().filter(|id| usize::from(id.shard()) == shard);
-            open.max(live) + reserved.count() as u64
-        };
-        let shard = (0..self.shards.len()).min_by_key(|shard| load(*shard)).unwrap_or(0);
+        let mut load: Vec<u64> = (0..self.shards.len())
+            .map(|shard| {
+                let open = self.open.get(shard).copied().unwrap_or(0);
+                // The shard's own number is older but knows what the director does not.
+                open.max(self.stats.get(shard).map_or(0, ShardStats::transports))
+            })
+            .collect();
+        for id in &self.reserved {
+            if let Some(load) = load.get_mut(usize::from(id.shard())) {
+                *load += 1;
+            }
+        }
+        let least = load.iter().enumerate().min_by_key(|(_, load)| **load);
+        let shard = least.map_or(0, |(shard, _)| shard);
         self.allocated += 1;
         let id = TransportId::new(u8::try_from(shard).unwrap_or(0), self.allocated);
         if self.reserved.len() == RESERVATIONS {

@@ -4,7 +4,6 @@
 #[cfg(not(unix))]
 compile_error!("the media plane needs a Unix system");
 
-pub mod affinity;
 pub mod collector;
 pub mod director;
 pub mod inbox;
@@ -17,6 +16,7 @@ pub mod send_plan;
 pub mod shard;
 pub mod socket;
 pub mod stats;
+pub mod thread;
 #[cfg(all(target_os = "linux", not(feature = "portable-udp")))]
 pub mod udp;
 #[cfg(any(not(target_os = "linux"), feature = "portable-udp"))]

@@ -13,7 +13,6 @@ use signaling::media::{AddressedMediaEvent, MediaHandle};
 use tokio::sync::{mpsc, watch};
 
 use crate::metrics::Metrics;
-use crate::net::affinity::pin_to_core;
 use crate::net::collector::MediaCollector;
 use crate::net::director::{Director, ShardLink};
 use crate::net::inbox::Inbox;
@@ -22,6 +21,7 @@ use crate::net::relay::{RING_MESSAGES, Relay};
 use crate::net::shard::{Shard, ShardLinks};
 use crate::net::socket::BufferSizes;
 use crate::net::stats::ShardStats;
+use crate::net::thread::pin_to_core;
 use crate::net::udp::Socket;
 use crate::net::wait::{MAX_WATCHED, Wait, Waker};
 use crate::sfu::transport::Shared;

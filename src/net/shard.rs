@@ -21,6 +21,7 @@ use crate::net::inbox::{Done, Input};
 use crate::net::relay::Relay;
 use crate::net::send_counters::SendCounters;
 use crate::net::stats::{Count, Residence, ShardStats, Snapshot};
+use crate::net::thread::cpu_time_us;
 use crate::net::udp::{ReceiveArena, SendArena, Socket};
 use crate::net::wait::{Ready, Wait};
 use crate::sfu::Sfu;
@@ -259,6 +260,7 @@ impl Shard {
     fn snapshot(&self) -> Snapshot {
         let core = self.core.counters();
         let sent = &self.sending.counters;
+        let (user_us, system_us) = cpu_time_us();
         let mut drops = core.drops;
         for (reason, count) in sent.drops() {
             drops[reason as usize] += count;
@@ -295,6 +297,8 @@ impl Shard {
             (Count::SentBytes, sent.bytes),
             (Count::SegmentationHalts, sent.segmentation_halts),
             (Count::Turns, self.turns),
+            (Count::CpuUserUs, user_us),
+            (Count::CpuSystemUs, system_us),
         ] {
             snapshot.counts[count as usize] = value;
         }

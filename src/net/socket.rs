@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use socket2::{Domain, Protocol, Type};
 
@@ -40,20 +41,27 @@ pub(crate) fn open(address: SocketAddr, sizes: BufferSizes) -> io::Result<socket
     Ok(socket)
 }
 
-/// Say once per socket which setting limits the buffers.
+/// Whether the warning about small buffers was given.
+static WARNED: AtomicBool = AtomicBool::new(false);
+
+/// Say once per process, not once per shard and address, which settings limit the buffers.
 fn warn_if_small(socket: &socket2::Socket, wanted: BufferSizes) {
     let given = [
-        ("net.core.wmem_max", socket.send_buffer_size(), wanted.send),
-        ("net.core.rmem_max", socket.recv_buffer_size(), wanted.receive),
+        ("wmem_max", socket.send_buffer_size(), wanted.send),
+        ("rmem_max", socket.recv_buffer_size(), wanted.receive),
     ];
-    for (setting, given, wanted) in given {
-        // Linux reports twice what it grants, to pay for its own bookkeeping.
-        let granted = given.unwrap_or(0) / if cfg!(target_os = "linux") { 2 } else { 1 };
-        if granted < wanted {
-            tracing::warn!(
-                "the system grants a UDP buffer of {granted} bytes instead of {wanted}: media may \
-                 be dropped under load. Set it with: sysctl -w {setting}={wanted}"
-            );
-        }
+    // Linux reports twice what it grants, to pay for its own bookkeeping.
+    let share = if cfg!(target_os = "linux") { 2 } else { 1 };
+    let small: Vec<String> = given
+        .into_iter()
+        .filter(|(_, given, wanted)| given.as_ref().is_ok_and(|given| given / share < *wanted))
+        .map(|(setting, _, wanted)| format!("net.core.{setting}={wanted}"))
+        .collect();
+    if !small.is_empty() && !WARNED.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            "the system limits UDP buffers, so media may be dropped under load; allow more with: \
+             sysctl -w {}",
+            small.join(" ")
+        );
     }
 }

@@ -56,6 +56,8 @@ counts! {
     SentBytes => "greenroom_bytes_out_total", "UDP payload bytes in the messages the kernel took.";
     SegmentationHalts => "greenroom_segmentation_halts_total", "Times a device refused segmentation and it was switched off for a minute.";
     Turns => "greenroom_shard_turns_total", "Turns of the shard loops.";
+    CpuUserUs => "greenroom_shard_cpu_user_microseconds_total", "CPU time of the shard threads in user space.";
+    CpuSystemUs => "greenroom_shard_cpu_system_microseconds_total", "CPU time of the shard threads in the kernel.";
     ShardPanics => "greenroom_shard_panics_total", "Shard threads that panicked; the process ends after one.";
 }
 

@@ -185,7 +185,7 @@ const FRAME_PACKETS: [usize; 3] = [1_100, 1_100, 400];
 /// The payload of packet `part` of frame `number`: a VP8 descriptor and header, then bytes that
 /// say what they are.
 pub fn video_payload(number: u32, part: usize) -> Vec<u8> {
-    let key_frame = number % 30 == 0;
+    let key_frame = number.is_multiple_of(30);
     let mut payload = vec![if part == 0 { 0x10 } else { 0x00 }];
     if part == 0 {
         let size = FRAME_PACKETS.iter().sum::<usize>() as u32;

@@ -1,7 +1,8 @@
-//! Keeping a shard's thread on one core, so that its keys and buffers stay in that core's cache.
+//! The shard's own thread: keeping it on one core, and what it has cost.
 #![allow(unsafe_code)]
 
-/// Move the calling thread to the `n`-th core this process may use (counted around). Best effort:
+/// Move the calling thread to the `n`-th core this process may use (counted around), so that its
+/// keys and buffers stay in that core's cache. Best effort:
 /// `false` = the system refused or does not know the notion, and the scheduler decides.
 #[cfg(target_os = "linux")]
 pub fn pin_to_core(n: usize) -> bool {
@@ -29,4 +30,24 @@ pub fn pin_to_core(n: usize) -> bool {
 #[cfg(not(target_os = "linux"))]
 pub fn pin_to_core(_n: usize) -> bool {
     false
+}
+
+/// CPU time of the calling thread in microseconds, in user space and in the kernel. The kernel
+/// samples the split by the tick, so trust the sum.
+#[cfg(target_os = "linux")]
+pub fn cpu_time_us() -> (u64, u64) {
+    // SAFETY: `rusage` is integers only; all zeroes is valid.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: `usage` is valid for the call.
+    if unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) } != 0 {
+        return (0, 0);
+    }
+    let us = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
+    (us(usage.ru_utime), us(usage.ru_stime))
+}
+
+/// Not known here.
+#[cfg(not(target_os = "linux"))]
+pub fn cpu_time_us() -> (u64, u64) {
+    (0, 0)
 }
