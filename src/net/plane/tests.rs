@@ -94,8 +94,7 @@ async fn a_binding_request_to_a_published_ufrag_is_answered_by_every_shard() {
 #[tokio::test]
 async fn what_is_not_authentic_is_counted_and_not_answered() {
     let metrics = Metrics::new();
-    let (media, _events, plane) =
-        MediaPlane::start(&loopback(1), &metrics).expect("a media plane");
+    let (media, _events, plane) = MediaPlane::start(&loopback(1), &metrics).expect("a media plane");
     let answer = publish(&media, allocate(&media).await).await.expect("an answer");
     let to = plane.addresses().next().expect("a shard")[0];
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a socket");
