@@ -31,7 +31,7 @@ pub use coins::{CoinMove, CoinOrder, TransferReceipt, Wallet};
 pub use gifts::COMBO_GAP_MS;
 pub use rooms::{AttemptRecord, Kept, KeptRoom, RoomRecord};
 pub use schema::Durability;
-pub use token_file::{KEY_FILE, TokenRequest, dev_secret, issue_token, parse_ttl};
+pub use token_file::{KEY_FILE, dev_secret, parse_ttl};
 pub use verify::VerifyReport;
 pub use writer::QUEUE;
 
@@ -483,31 +483,3 @@ fn unix_ms() -> i64 {
 
 #[cfg(test)]
 mod tests;
-
-/// A folder of one test, gone with it.
-#[cfg(test)]
-pub(crate) fn test_folder(name: &str) -> TestFolder {
-    use std::sync::atomic::AtomicU32;
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let n = NEXT.fetch_add(1, Ordering::Relaxed);
-    let path = std::env::temp_dir().join(format!("greenroom-{}-{name}-{n}", std::process::id()));
-    fs::create_dir_all(&path).expect("a temporary folder");
-    TestFolder(path)
-}
-
-#[cfg(test)]
-pub(crate) struct TestFolder(PathBuf);
-
-#[cfg(test)]
-impl TestFolder {
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-#[cfg(test)]
-impl Drop for TestFolder {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.0));
-    }
-}

@@ -1,32 +1,15 @@
-//! The signing key of development mode, and tokens made with it.
-#![expect(clippy::disallowed_methods, reason = "I/O shell")]
+//! The signing key of development mode.
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail, ensure};
 
-use crate::token::{Claims, MAX_LIFE_S, TokenKeys, TokenRole};
+use crate::token::MIN_SECRET;
 
 /// The key's file name in the data folder. Its text, 64 hexadecimal digits, is the HS256 secret.
 pub const KEY_FILE: &str = "dev-token.key";
-
-/// What `greenroom token` makes.
-#[derive(Debug, Clone)]
-pub struct TokenRequest {
-    /// Room id or slug, or `*`.
-    pub room: String,
-    /// Role.
-    pub role: TokenRole,
-    /// User id.
-    pub sub: String,
-    /// Display name; the user id when `None`.
-    pub name: Option<String>,
-    /// Life in seconds, at most [`MAX_LIFE_S`].
-    pub ttl_s: u64,
-}
 
 /// The secret of a data folder, made from 32 random bytes on first use with mode 0600.
 ///
@@ -86,30 +69,11 @@ fn check_secret(path: &Path, text: &str) -> anyhow::Result<Vec<u8>> {
         );
     }
     ensure!(
-        text.len() >= crate::token::MIN_SECRET,
+        text.len() >= MIN_SECRET,
         "{} holds no key: delete it to get a new one",
         path.display()
     );
     Ok(text.as_bytes().to_vec())
-}
-
-/// `greenroom token`: a token signed with the data folder's key.
-///
-/// # Errors
-/// As [`dev_secret`], and for a life over [`MAX_LIFE_S`] or a name that is not an id.
-pub fn issue_token(folder: &Path, request: &TokenRequest) -> anyhow::Result<String> {
-    let keys = TokenKeys::new(&dev_secret(folder)?)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
-    ensure!(
-        (1..=MAX_LIFE_S).contains(&request.ttl_s),
-        "a token lives 1 to {MAX_LIFE_S} seconds (1h)"
-    );
-    let exp = now.as_secs() + request.ttl_s;
-    let mut claims = Claims::new(&request.room, request.role, &request.sub, exp);
-    claims.name = request.name.clone().unwrap_or_default();
-    claims.adult = true;
-    let token = keys.sign(&claims);
-    token.ok().context("room and user are 1 to 64 characters out of A-Z a-z 0-9 _ -")
 }
 
 /// Parse a life such as `1h`, `30m`, `45s` or plain seconds.
@@ -127,7 +91,7 @@ pub fn parse_ttl(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::test_folder;
+    use crate::store::tests::test_folder;
 
     #[test]
     fn the_key_is_made_once_and_is_private() {
@@ -153,29 +117,6 @@ mod tests {
         dev_secret(folder.path()).expect("made");
         fs::write(folder.path().join(KEY_FILE), "abc\n").expect("write");
         assert!(dev_secret(folder.path()).is_err());
-    }
-
-    #[test]
-    fn an_issued_token_is_good_for_a_server_on_the_same_folder() {
-        let folder = test_folder("issue");
-        let request = TokenRequest {
-            room: "r1".into(),
-            role: TokenRole::Host,
-            sub: "ana".into(),
-            name: Some("Ana".into()),
-            ttl_s: 60,
-        };
-        let token = issue_token(folder.path(), &request).expect("issued");
-        let keys = TokenKeys::new(&dev_secret(folder.path()).expect("key")).expect("long");
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
-        let claims = keys.verify(&token, now).expect("good");
-        assert_eq!((claims.name.as_str(), claims.role), ("Ana", TokenRole::Host));
-        for bad in [
-            TokenRequest { ttl_s: 3601, ..request.clone() },
-            TokenRequest { sub: "a b".into(), ..request },
-        ] {
-            assert!(issue_token(folder.path(), &bad).is_err());
-        }
     }
 
     #[test]

@@ -76,3 +76,26 @@ fn assert_clean(store: &Store) -> VerifyReport {
     assert!(report.is_clean(), "{report:?}");
     report
 }
+
+/// A folder of one test, gone with it.
+pub(super) fn test_folder(name: &str) -> TestFolder {
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("greenroom-{}-{name}-{n}", std::process::id()));
+    fs::create_dir_all(&path).expect("a temporary folder");
+    TestFolder(path)
+}
+
+pub(super) struct TestFolder(PathBuf);
+
+impl TestFolder {
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TestFolder {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
