@@ -290,3 +290,10 @@ impl Room {
 pub(super) const fn empty_seat(seat: u8) -> SeatView {
     SeatView { seat, user: None, name: None, state: SeatState::Empty, audio: false, video: false }
 }
+
+#[cfg(test)]
+impl Room {
+    pub(super) fn wanted_audience(&self, seat: u8) -> Option<Audience> {
+        self.wanted_slots().get(&seat).map(|slot| slot.1)
+    }
+}

@@ -393,12 +393,6 @@ fn walk(start: World) -> Walk {
     let mut walk = Walk { states: 0, edges: 0, bad: 0, first: None };
     while let Some(world) = open.pop_front() {
         walk.states += 1;
-        if walk.states % 50_000 == 0 {
-            println!("{} {} open {}", walk.states, walk.edges, open.len());
-            if walk.states > 300_000 {
-                break;
-            }
-        }
         let mut blame = world.broken().map(|rule| (rule, None));
         for &(who, act) in &acts {
             let Some((mut next, result, effects)) = world.act(who, act) else { continue };
