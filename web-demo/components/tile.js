@@ -1,7 +1,7 @@
 import { avatar, h, icon } from "./dom.js";
 
 /** Beyond this ratio between picture and tile, cropping would cut faces: show the whole picture. */
-const CROP_LIMIT = 2;
+const CROP_LIMIT = 3.2;
 
 const PLACEHOLDER = {
   reserved: "Joining the stage…",

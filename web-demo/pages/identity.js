@@ -1,5 +1,6 @@
 import { h } from "../components/dom.js";
 import { openSheet } from "../components/sheet.js";
+import { expiryOf } from "../sdk/renewal.js";
 
 /**
  * Who this person is. In development mode the server hands out tokens; otherwise the page that
@@ -61,7 +62,7 @@ export function tokenSource({ room, role, name, given = null }) {
     if (fromLink && !again) return fromLink;
     if (fromLink) throw new NoDevLogin("The link to this show has expired. Ask for a new one.");
     const known = JSON.parse(store.getItem(key) ?? "null");
-    if (known && !again && known.name === name() && expiry(known.token) - Date.now() > MARGIN_MS) return known.token;
+    if (known && !again && known.name === name() && (expiryOf(known.token) ?? 0) - Date.now() > MARGIN_MS) return known.token;
     const identity = await login({ room, role, name: name(), user: known?.user });
     store.setItem(key, JSON.stringify({ ...identity, name: name() }));
     fromLink = null;
@@ -77,16 +78,6 @@ async function login(body) {
   }
   const detail = await response.json().catch(() => ({}));
   throw new Error(detail.refusal?.message ?? detail.message ?? `The server refused the login (${response.status}).`);
-}
-
-/** When a token ends, in ms; 0 when it cannot be read. */
-function expiry(token) {
-  try {
-    const payload = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
-    return JSON.parse(atob(payload)).exp * 1000;
-  } catch {
-    return 0;
-  }
 }
 
 /** Ask for a display name once. @param {string} title @param {string} button @returns {Promise<string>} */

@@ -58,7 +58,7 @@ theatre.append(card, banner, unmute, love.element, gifts.lanes, gifts.effects, f
 const sound = roundButton("sound", "Mute the show", () => {
   client.stage.audio.setMuted(!client.stage.audio.muted);
   showSound();
-});
+}, "sound");
 const dock = h(
   "footer",
   { class: "dock" },
@@ -96,7 +96,7 @@ function topbar() {
 function showSound() {
   const { muted, blocked } = client.stage.audio;
   unmute.hidden = !blocked;
-  setButton(sound, muted ? "sound-off" : "sound", muted ? "Sound on" : "Mute the show");
+  setButton(sound, muted ? "sound-off" : "sound", muted ? "Sound on" : "Mute the show", muted);
 }
 
 // ---- What is there instead of a picture --------------------------------------------------------

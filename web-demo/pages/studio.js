@@ -113,6 +113,7 @@ function countdown() {
   const number = h("div", { class: "count" }, String(COUNTDOWN_S));
   const layer = h("div", { class: "countdown-layer" }, number);
   preview.element.append(layer);
+  preview.element.scrollIntoView({ block: "center" });
   const done = new Promise((resolve) => {
     let left = COUNTDOWN_S;
     const timer = setInterval(() => {

@@ -5,6 +5,7 @@ import { GiftCarrier, newKey } from "./gifts.js";
 import { guestCommands, moderationCommands, roomCommands } from "./commands.js";
 import { Publishing } from "./publishing.js";
 import { OFFLINE, Refusal } from "./refusal.js";
+import { beforeExpiry } from "./renewal.js";
 import { Requests } from "./requests.js";
 import { SeqGate } from "./seq.js";
 import { Socket } from "./socket.js";
@@ -45,6 +46,7 @@ export class GreenroomClient extends Emitter {
   #likesWaiting = 0;
   #likeTimer = 0;
   #settle = null;
+  #stopRenewal = () => {};
 
   /**
    * @param {{
@@ -111,6 +113,7 @@ export class GreenroomClient extends Emitter {
   close() {
     if (this.connection === "closed") return;
     for (const timer of [this.#gapTimer, this.#knockTimer, this.#retryTimer, this.#likeTimer]) clearTimeout(timer);
+    this.#stopRenewal();
     globalThis.removeEventListener?.("online", this.online);
     this.#setConnection("closed");
     this.publishing.stop();
@@ -221,6 +224,7 @@ export class GreenroomClient extends Emitter {
       const joined = this.#join(socket);
       joined.catch(() => {});
       this.watching.useIceServers((await hello).iceServers);
+      this.#renewLater(token);
       await this.#joined(await joined);
     } catch (refusal) {
       if (this.#socket === socket) this.#refused(refusal, freshToken);
@@ -230,6 +234,21 @@ export class GreenroomClient extends Emitter {
   async #token(again) {
     const { token } = this.#options;
     return typeof token === "function" ? token(again) : token;
+  }
+
+  #renewLater(token) {
+    this.#stopRenewal();
+    if (typeof this.#options.token !== "function") return;
+    this.#stopRenewal = beforeExpiry(token, async () => {
+      try {
+        const fresh = await this.#token(true);
+        await this.request("token.refresh", { token: fresh });
+        this.#renewLater(fresh);
+      } catch (error) {
+        // The server will end the connection when the token does; the rejoin asks again.
+        this.emit("error", error);
+      }
+    });
   }
 
   #join(socket) {

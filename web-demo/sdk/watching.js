@@ -42,6 +42,11 @@ export class Watching {
     return this.#link?.pc ?? null;
   }
 
+  /** A data channel of the connection in use. @param {"gifts" | "ev" | "fx"} name */
+  channel(name) {
+    return this.#link?.channels[name] ?? null;
+  }
+
   /** Make the next connection now: its certificate and channels cost time that the join has anyway. */
   prepare() {
     this.#prepared ??= this.#makeLink();

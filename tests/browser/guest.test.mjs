@@ -1,0 +1,95 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { launchChromium, person } from "./harness/browsers.mjs";
+import { frames, received } from "./harness/measure.mjs";
+import { startServer } from "./harness/server.mjs";
+import { acceptInvite, goLive, guestButton, invite, state, waitSeat, watch } from "./harness/show.mjs";
+
+let server;
+let chromium;
+let host;
+let guest;
+let viewer;
+let room;
+
+before(async () => {
+  server = await startServer();
+  chromium = await launchChromium();
+  host = await person(chromium, "Hanna");
+  guest = await person(chromium, "Gus");
+  viewer = await person(chromium, "Vera");
+  room = await goLive(host, server.url);
+  await watch(guest, server.url, room);
+  await watch(viewer, server.url, room);
+});
+after(async () => {
+  await chromium?.close();
+  await server?.stop();
+});
+
+/** Growing the stage is one planned offer in idle time; it must be over before we count. */
+async function negotiationsAtRest(page) {
+  await page.waitForFunction(() => globalThis.greenroom.watching.pc.getTransceivers().length >= 19, null, { timeout: 10_000 });
+  return page.evaluate(() => ({ ...globalThis.negotiations }));
+}
+
+test("an invited viewer goes on air, and nobody renegotiates", async () => {
+  const before = await negotiationsAtRest(viewer);
+  await invite(host, "Gus");
+  await acceptInvite(guest);
+  await waitSeat(viewer, 1, "live");
+  await waitSeat(host, 1, "live");
+  const picture = await frames(viewer, 1, 3000);
+  assert.ok(picture.frames > 45, `viewer decodes the guest: ${picture.frames} frames in 3 s`);
+  assert.ok((await frames(host, 1, 2000)).frames > 30, "the host sees the guest");
+  assert.ok((await frames(guest, 0, 2000)).frames > 30, "the guest sees the host");
+  assert.ok((await received(viewer, 1, "audio", 2500)).energy > 0, "the viewer hears the guest");
+  assert.deepEqual(await viewer.evaluate(() => ({ ...globalThis.negotiations })), before, "offers and negotiationneeded at the viewer");
+});
+
+test("a hard mute holds for what the viewer receives, until the host allows and the guest unmutes", async () => {
+  assert.ok((await received(viewer, 1, "audio", 1000)).packets > 20, "sound flows before");
+  await guestButton(host, "Gus", "Mute microphone").click();
+  await guest.getByText("Muted by the host").waitFor();
+  const muted = await received(viewer, 1, "audio", 2000);
+  assert.equal(muted.packets, 0, "not one packet of sound after the mute");
+  // A guest's client that unmutes by itself changes nothing.
+  await guest.evaluate(() => globalThis.greenroom.publishing.mute("audio", false).catch(() => {}));
+  assert.equal((await received(viewer, 1, "audio", 1500)).packets, 0, "still nothing");
+  await guestButton(host, "Gus", "Allow microphone").click();
+  await guest.getByRole("button", { name: "Unmute microphone" }).click();
+  await viewer.waitForFunction(() => globalThis.greenroom.state.seats[1].audio, null, { timeout: 5000 });
+  assert.ok((await received(viewer, 1, "audio", 1500)).packets > 20, "sound flows again");
+});
+
+test("the host removes the guest and the tile goes away at once", async () => {
+  await guestButton(host, "Gus", "Remove from stage").click();
+  await waitSeat(viewer, 1, "empty");
+  await viewer.waitForSelector('.tile[data-seat="1"]', { state: "detached" });
+  assert.equal((await received(viewer, 1, "video", 1500)).packets, 0);
+  await guest.waitForFunction(() => !globalThis.greenroom.publishing.active);
+});
+
+test("a viewer requests a seat, the host approves, the guest leaves", async () => {
+  await viewer.getByRole("button", { name: "Request a seat" }).click();
+  await viewer.getByRole("button", { name: "Send request" }).click();
+  await guestButton(host, "Vera", "Approve").click();
+  await waitSeat(guest, 1, "live");
+  assert.ok((await frames(guest, 1, 2000)).frames > 30, "the new guest is seen");
+  await viewer.getByRole("button", { name: "Leave the stage" }).click();
+  await viewer.locator("dialog").getByRole("button", { name: "Leave" }).click();
+  await waitSeat(guest, 1, "empty");
+});
+
+test("a denied request and a declined invite leave no trace", async () => {
+  await guest.getByRole("button", { name: "Request a seat" }).click();
+  await guest.getByRole("button", { name: "Send request" }).click();
+  await guestButton(host, "Gus", "Deny").click();
+  await guest.waitForFunction(() => globalThis.greenroom.state.you.guest === null);
+  await invite(host, "Vera");
+  await viewer.getByRole("button", { name: "Decline" }).click();
+  await viewer.waitForFunction(() => globalThis.greenroom.state.you.guest === null);
+  const { staff } = await state(host);
+  assert.deepEqual(staff.seats, []);
+  for (const page of [host, guest, viewer]) assert.deepEqual(page.problems, []);
+});

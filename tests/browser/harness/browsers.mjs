@@ -1,0 +1,80 @@
+import { chromium } from "playwright-core";
+import puppeteer from "puppeteer-core";
+
+const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const FIREFOX = process.env.FIREFOX ?? "/usr/bin/firefox-esr";
+
+/** Chromium with a fake camera (a moving picture and a beep every second) and no questions asked. */
+export function launchChromium() {
+  return chromium.launch({
+    executablePath: CHROMIUM,
+    args: [
+      "--use-fake-device-for-media-stream=fps=30",
+      "--use-fake-ui-for-media-stream",
+      "--allow-loopback-in-peer-connection",
+      "--autoplay-policy=no-user-gesture-required",
+      "--no-sandbox",
+      "--disable-gpu",
+    ],
+  });
+}
+
+/** Firefox over WebDriver BiDi; stock Firefox cannot be driven by Playwright. */
+export function launchFirefox() {
+  return puppeteer.launch({
+    browser: "firefox",
+    executablePath: FIREFOX,
+    headless: true,
+    extraPrefsFirefox: {
+      "media.navigator.streams.fake": true,
+      "media.navigator.permission.disabled": true,
+      "media.peerconnection.ice.loopback": true,
+      "media.autoplay.default": 0,
+    },
+  });
+}
+
+/** Counts what must not happen at a viewer: later offers and `negotiationneeded`. */
+function countNegotiations() {
+  globalThis.negotiations = { offers: 0, needed: 0, errors: [] };
+  const { setRemoteDescription } = RTCPeerConnection.prototype;
+  RTCPeerConnection.prototype.setRemoteDescription = function counted(description) {
+    if (description?.type === "offer") globalThis.negotiations.offers += 1;
+    return setRemoteDescription.apply(this, arguments);
+  };
+  const Original = RTCPeerConnection;
+  globalThis.RTCPeerConnection = class extends Original {
+    constructor(...args) {
+      super(...args);
+      this.addEventListener("negotiationneeded", () => {
+        globalThis.negotiations.needed += 1;
+      });
+    }
+  };
+}
+
+/**
+ * A person: a browser profile of their own with one page, named before the page asks.
+ *
+ * @param {import("playwright-core").Browser} browser
+ * @param {string} name
+ * @param {{width: number, height: number}} [viewport]
+ */
+export async function person(browser, name, viewport = { width: 1280, height: 800 }) {
+  const context = await browser.newContext({ viewport, permissions: ["camera", "microphone"] });
+  await context.addInitScript((n) => localStorage.setItem("greenroom.name", n), name);
+  await context.addInitScript(countNegotiations);
+  const page = await context.newPage();
+  page.problems = [];
+  page.on("pageerror", (error) => page.problems.push(String(error)));
+  page.on("console", (message) => message.type() === "error" && page.problems.push(message.text()));
+  return page;
+}
+
+/** The same in Firefox. @param {import("puppeteer-core").Browser} browser @param {string} url */
+export async function firefoxPerson(browser, url, name) {
+  const page = await browser.newPage();
+  await page.goto(url);
+  await page.evaluate((n) => localStorage.setItem("greenroom.name", n), name);
+  return page;
+}

@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { firefoxPerson, launchChromium, launchFirefox, person } from "./harness/browsers.mjs";
+import { frames, received } from "./harness/measure.mjs";
+import { startServer } from "./harness/server.mjs";
+import { firstFrame, goLive, waitState, watch } from "./harness/show.mjs";
+
+const SAMPLE_MS = 4000;
+/** The fake camera makes 30; a loaded two-core machine may lose some. */
+const MIN_FPS = 20;
+const MAX_GAP_MS = 500;
+
+let server;
+let chromium;
+before(async () => {
+  server = await startServer();
+  chromium = await launchChromium();
+});
+after(async () => {
+  await chromium?.close();
+  assert.equal(await server?.stop(), 0, "Ctrl-C drains and exits 0");
+});
+
+async function assertPicture(page, seat = 0) {
+  const picture = await frames(page, seat, SAMPLE_MS);
+  assert.ok(picture.frames >= (MIN_FPS * SAMPLE_MS) / 1000, `${picture.frames} frames in ${SAMPLE_MS} ms`);
+  assert.ok(picture.maxGapMs < MAX_GAP_MS, `largest gap ${Math.round(picture.maxGapMs)} ms`);
+}
+
+test("a viewer sees and hears the host", async () => {
+  const host = await person(chromium, "Hanna");
+  const room = await goLive(host, server.url, "First show");
+  const viewer = await watch(await person(chromium, "Vera"), server.url, room);
+  await assertPicture(viewer);
+  const sound = await received(viewer, 0, "audio", 2500);
+  assert.ok(sound.energy > 0, "sound energy");
+  assert.ok(sound.packets > 80, `${sound.packets} sound packets in 2.5 s`);
+  assert.deepEqual(host.problems, []);
+  assert.deepEqual(viewer.problems, []);
+  const live = await (await fetch(`${server.url}/v1/live`)).json();
+  assert.ok(live.rooms.some((r) => r.room === room));
+  await host.context().close();
+  await viewer.context().close();
+});
+
+test("a viewer who is early sees the show start by itself", async () => {
+  const host = await person(chromium, "Hanna");
+  await host.goto(`${server.url}/studio?room=early-show`);
+  const viewer = await person(chromium, "Vera");
+  await viewer.goto(`${server.url}/r/early-show`);
+  await viewer.getByText("Not live yet").waitFor();
+  await host.click(".button.live:not([disabled])");
+  await firstFrame(viewer);
+  await host.getByRole("button", { name: "End the show" }).click();
+  await host.locator("dialog").getByRole("button", { name: "End the show" }).click();
+  await viewer.getByText("The show has ended").waitFor();
+  await host.getByText("That was your show").waitFor();
+  await host.context().close();
+  await viewer.context().close();
+});
+
+test("the host reloads the studio and the viewers get the picture back", async () => {
+  const host = await person(chromium, "Hanna");
+  const room = await goLive(host, server.url);
+  const viewer = await watch(await person(chromium, "Vera"), server.url, room);
+  await host.reload();
+  await waitState(viewer, "paused");
+  await host.click(".button.live:not([disabled])");
+  await waitState(viewer, "live");
+  await assertPicture(viewer);
+  await host.context().close();
+  await viewer.context().close();
+});
+
+test("Firefox watches what Chromium sends", async () => {
+  const host = await person(chromium, "Hanna");
+  const room = await goLive(host, server.url);
+  const firefox = await launchFirefox();
+  try {
+    const viewer = await firefoxPerson(firefox, server.url, "Fiona");
+    await viewer.goto(`${server.url}/r/${room}`);
+    await firstFrame(viewer);
+    const picture = await frames(viewer, 0, SAMPLE_MS);
+    assert.ok(picture.frames >= (MIN_FPS * SAMPLE_MS) / 1000 / 2, `${picture.frames} frames in ${SAMPLE_MS} ms`);
+    const sound = await received(viewer, 0, "audio", 2500);
+    assert.ok(sound.packets > 80, `${sound.packets} sound packets in 2.5 s`);
+  } finally {
+    await firefox.close();
+    await host.context().close();
+  }
+});
