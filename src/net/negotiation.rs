@@ -88,13 +88,8 @@ impl Negotiation {
             fingerprint: remote.fingerprint,
             tracks: answer.tracks.clone(),
         };
-        let has = |kind| answer.tracks.iter().any(|track| track.kind == kind);
-        let reply = MediaAnswer {
-            audio: has(MediaKind::Audio),
-            video: has(MediaKind::Video),
-            ice_ufrag: ice.ufrag.clone(),
-            sdp: answer.sdp,
-        };
+        let kinds = answer.tracks.iter().map(|track| track.kind);
+        let reply = media_answer(answer.sdp, kinds, &ice.ufrag);
         let spec = TransportSpec {
             id: address.id,
             room: address.room,
@@ -158,7 +153,8 @@ impl Negotiation {
             seat,
             tracks: answer.tracks.clone(),
         };
-        let reply = whep_answer(answer.sdp, &answer.tracks, &ice);
+        let kinds = answer.tracks.iter().map(|track| track.kind);
+        let reply = media_answer(answer.sdp, kinds, &ice.ufrag);
         let spec = TransportSpec {
             id: address.id,
             room: address.room,
@@ -227,7 +223,8 @@ impl Negotiation {
         let (reply, remote) = match (&mut self.side, sdp) {
             (Side::Watch { offer, awaits_answer }, None) => {
                 *awaits_answer = true;
-                (whep_answer(offer.offer(&local), offer.slots(), &ice), None)
+                let kinds = offer.slots().iter().map(|slot| slot.kind);
+                (media_answer(offer.offer(&local), kinds, &ice.ufrag), None)
             }
             (Side::Publish { role, fingerprint, tracks }, Some(sdp)) => {
                 restart_publish(sdp, &local, (*role, *fingerprint), tracks)?
@@ -257,23 +254,20 @@ impl Negotiation {
         ice: IceCredentials,
         identity: Identity<'_>,
     ) -> Result<Step<MediaAnswer>, Refusal> {
-        let (mid, audio, video) = match &self.side {
+        let tracks: Vec<(&str, MediaKind)> = match &self.side {
             Side::Publish { tracks, .. } => {
-                let has = |kind| tracks.iter().any(|track| track.kind == kind);
-                let mid = tracks.first().map(|track| track.mid.clone());
-                (mid, has(MediaKind::Audio), has(MediaKind::Video))
+                tracks.iter().map(|track| (track.mid.as_str(), track.kind)).collect()
             }
             Side::Whep { tracks, .. } => {
-                let has = |kind| tracks.iter().any(|track| track.kind == kind);
-                let mid = tracks.first().map(|track| track.mid.clone());
-                (mid, has(MediaKind::Audio), has(MediaKind::Video))
+                tracks.iter().map(|track| (track.mid.as_str(), track.kind)).collect()
             }
             Side::Watch { .. } => return Err(bad_request("The server offers on this transport.")),
         };
         self.version += 1;
         let local = local_session(&ice, self.session_id, self.version, &identity);
-        let sdp = Fragment::write(&local, mid.as_deref().unwrap_or("0"));
-        let reply = MediaAnswer { sdp, audio, video, ice_ufrag: ice.ufrag.clone() };
+        // The first m-line carries the bundle.
+        let sdp = Fragment::write(&local, tracks.first().map_or("0", |(mid, _)| mid));
+        let reply = media_answer(sdp, tracks.iter().map(|(_, kind)| *kind), &ice.ufrag);
         self.ice = ice.clone();
         let command = ShardCommand::RestartIce { id, local: ice, remote: Some(theirs) };
         Ok(Step { reply, command })
@@ -296,13 +290,7 @@ fn restart_publish(
     if !same {
         return Err(bad_request("An ICE restart cannot change the tracks."));
     }
-    let has = |kind| tracks.iter().any(|track| track.kind == kind);
-    let reply = MediaAnswer {
-        sdp: answer.sdp,
-        audio: has(MediaKind::Audio),
-        video: has(MediaKind::Video),
-        ice_ufrag: local.ufrag.to_owned(),
-    };
+    let reply = media_answer(answer.sdp, tracks.iter().map(|track| track.kind), local.ufrag);
     Ok((reply, Some(credentials(offer.peer()))))
 }
 
@@ -321,8 +309,7 @@ fn restart_whep(
     if answer.tracks != tracks {
         return Err(bad_request("An ICE restart cannot change the tracks."));
     }
-    let ice = IceCredentials { ufrag: local.ufrag.into(), password: local.password.into() };
-    let reply = whep_answer(answer.sdp, tracks, &ice);
+    let reply = media_answer(answer.sdp, tracks.iter().map(|track| track.kind), local.ufrag);
     Ok((reply, Some(credentials(offer.peer()))))
 }
 
@@ -339,14 +326,20 @@ fn check_same_session(
     Err(bad_request("An ICE restart cannot change the certificate or the DTLS role."))
 }
 
-fn whep_answer(sdp: String, tracks: &[TrackOut], ice: &IceCredentials) -> MediaAnswer {
-    let has = |kind| tracks.iter().any(|track| track.kind == kind);
-    MediaAnswer {
-        sdp,
-        audio: has(MediaKind::Audio),
-        video: has(MediaKind::Video),
-        ice_ufrag: ice.ufrag.clone(),
+fn media_answer(
+    sdp: String,
+    kinds: impl Iterator<Item = MediaKind>,
+    ufrag: &str,
+) -> MediaAnswer {
+    let mut answer =
+        MediaAnswer { sdp, audio: false, video: false, ice_ufrag: ufrag.to_owned() };
+    for kind in kinds {
+        match kind {
+            MediaKind::Audio => answer.audio = true,
+            MediaKind::Video => answer.video = true,
+        }
     }
+    answer
 }
 
 fn local_session<'a>(

@@ -152,6 +152,48 @@ async fn a_publisher_gets_an_answer_and_can_restart_ice_but_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_player_keeps_its_streams_over_an_ice_restart() {
+    let mut rig = Rig::start(1);
+    let transport = rig.allocate().await;
+    let offer = |ufrag| publish_offer(ufrag, "actpass").replace("a=sendonly", "a=recvonly");
+    let ask = rig.media.ask(|reply| MediaCommand::OpenWhep {
+        room: ROOM,
+        transport,
+        sdp: offer("abcd"),
+        seat: Seat::HOST,
+        reply,
+    });
+    let answer = timeout(DEADLINE, ask).await.expect("in time").expect("an answer");
+    assert!(answer.sdp.contains("a=setup:passive"), "a player picks the SRTP profile: {}", answer.sdp);
+    rig.next(0).await;
+
+    let sdp = Some(offer("efgh"));
+    let ask = rig.media.ask(|reply| MediaCommand::RestartIce { transport, sdp, reply });
+    let again = timeout(DEADLINE, ask).await.expect("in time").expect("an answer");
+    let sources = |sdp: &str| -> Vec<String> {
+        sdp.lines().filter(|line| line.starts_with("a=ssrc")).map(str::to_owned).collect()
+    };
+    assert_eq!(sources(&again.sdp), sources(&answer.sdp));
+    assert!(!sources(&again.sdp).is_empty());
+
+    let (ufrag, password) = ("ijkl".to_owned(), "b".repeat(24));
+    let ask = rig.media.ask(|reply| MediaCommand::RestartIceFragment {
+        transport,
+        ufrag,
+        password,
+        reply,
+    });
+    let fragment = timeout(DEADLINE, ask).await.expect("in time").expect("a fragment");
+    assert!(fragment.sdp.contains(&format!("a=ice-ufrag:{}", fragment.ice_ufrag)));
+    assert!(fragment.audio && fragment.video);
+    rig.next(0).await;
+    let ShardCommand::RestartIce { remote, .. } = rig.next(0).await.command else {
+        panic!("no restart")
+    };
+    assert_eq!(remote.expect("theirs").ufrag, "ijkl");
+}
+
+#[tokio::test]
 async fn what_cannot_be_opened_is_refused_by_name() {
     let rig = Rig::start(1);
     let id = rig.allocate().await;
