@@ -326,13 +326,8 @@ fn check_same_session(
     Err(bad_request("An ICE restart cannot change the certificate or the DTLS role."))
 }
 
-fn media_answer(
-    sdp: String,
-    kinds: impl Iterator<Item = MediaKind>,
-    ufrag: &str,
-) -> MediaAnswer {
-    let mut answer =
-        MediaAnswer { sdp, audio: false, video: false, ice_ufrag: ufrag.to_owned() };
+fn media_answer(sdp: String, kinds: impl Iterator<Item = MediaKind>, ufrag: &str) -> MediaAnswer {
+    let mut answer = MediaAnswer { sdp, audio: false, video: false, ice_ufrag: ufrag.to_owned() };
     for kind in kinds {
         match kind {
             MediaKind::Audio => answer.audio = true,

@@ -164,7 +164,11 @@ async fn a_player_keeps_its_streams_over_an_ice_restart() {
         reply,
     });
     let answer = timeout(DEADLINE, ask).await.expect("in time").expect("an answer");
-    assert!(answer.sdp.contains("a=setup:passive"), "a player picks the SRTP profile: {}", answer.sdp);
+    assert!(
+        answer.sdp.contains("a=setup:passive"),
+        "a player picks the SRTP profile: {}",
+        answer.sdp
+    );
     rig.next(0).await;
 
     let sdp = Some(offer("efgh"));
