@@ -390,6 +390,37 @@ fn a_cut_of_fourteen_seconds_heals() {
     assert_eq!(pair.gifts(0), [b"sent in the cut"]);
 }
 
+/// Someone who can send from the peer's address, a thousand times a second from the first moment.
+#[test]
+fn a_spoofer_does_not_stop_the_handshake() {
+    let record = |kind: u8, epoch: u8, number: u16, body: &[u8]| {
+        let mut out = vec![kind, 254, 253, 0, epoch, 0, 0, 0, 0];
+        out.extend_from_slice(&number.to_be_bytes());
+        out.extend_from_slice(&(body.len() as u16).to_be_bytes());
+        out.extend_from_slice(body);
+        out
+    };
+    let mut pair = Pair::lossless();
+    let (_, mut hello) = pair.wire.values().next_back().unwrap().clone();
+    // Another client's random; its hello goes to the client's end only, see `first_hello`.
+    hello[30] ^= 0xFF;
+    let start = pair.now;
+    let mut number = 500;
+    while !pair.connected() {
+        assert!(pair.now - start < Duration::from_secs(3), "{:?}", pair.events);
+        let next = pair.now + Duration::from_millis(1);
+        while pair.step(next) {}
+        number += 1;
+        for end in 0..2 {
+            pair.deliver(end, record(21, 0, number, &[2, 40]));
+            pair.deliver(end, record(21, 0, number, &[1, 0]));
+            pair.deliver(end, record(23, 1, number, &[7; 4]));
+            pair.deliver(end, record(22, 0, number, &[11, 0, 0, 9, 0, 30, 0, 0, 0, 0, 0, 9, 1]));
+        }
+        pair.deliver(0, hello.clone());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
@@ -415,5 +446,46 @@ proptest! {
         pair.run(Duration::from_secs(120));
         prop_assert_eq!(pair.gifts(0), messages.iter().map(|m| &m[..]).collect::<Vec<_>>());
         prop_assert_eq!(pair.gifts(1), messages.iter().map(|m| &m[..]).collect::<Vec<_>>());
+    }
+
+    /// Nobody without keys can end an established transport or be taken for its peer.
+    #[test]
+    fn strangers_bytes_change_nothing(
+        datagrams in prop::collection::vec(
+            (20u8..64, 0u8..3, prop::collection::vec(any::<u8>(), 0..100)), 1..40),
+        replayed in any::<u64>(),
+    ) {
+        let mut pair = Pair::lossless();
+        pair.run(Duration::from_millis(300));
+        let bytes = Bytes::from_static(b"recorded");
+        while !pair.data_open() {
+            pair.run(Duration::from_millis(300));
+        }
+        pair.send(0, Channel::Gifts, &bytes).unwrap();
+        let recorded = pair.wire.values().next_back().unwrap().1.clone();
+        pair.run(Duration::from_secs(1));
+        let alive = pair.ends[1].last_authenticated();
+        let now = pair.now + Duration::from_secs(1);
+        pair.now = now;
+        for (n, (kind, epoch, body)) in datagrams.into_iter().enumerate() {
+            let mut datagram = vec![kind, 254, 253, 0, epoch, 0, 0, 0, 0, 255, n as u8];
+            datagram.extend_from_slice(&(body.len() as u16).to_be_bytes());
+            datagram.extend_from_slice(&body);
+            pair.deliver(1, datagram);
+            let mut media = body;
+            media.insert(0, 0x80);
+            prop_assert!(pair.ends[1].open_rtp(now, &mut media.clone()).is_err());
+            prop_assert!(pair.ends[1].open_rtcp(now, &mut media).is_err());
+            let mut bent = recorded.clone();
+            let at = (replayed as usize + n) % bent.len();
+            bent[at] ^= 1 + n as u8;
+            pair.deliver(1, bent);
+            pair.deliver(1, recorded.clone());
+        }
+        prop_assert_eq!(pair.ends[1].last_authenticated(), alive);
+        prop_assert_eq!(pair.gifts(1).len(), 1);
+        pair.send(0, Channel::Gifts, &bytes).unwrap();
+        pair.run(Duration::from_secs(2));
+        prop_assert_eq!(pair.gifts(1).len(), 2);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! `rtc-dtls` 0.21.1 keeps every handshake fragment it is shown for up to 2 MB, and *any* handshake
 //! record, also a repeated or a forged one, stops its retransmission timer, after which a lost
-//! flight is never sent again. So records that cannot matter are taken out here: the wrong
+//! flight is never sent again. A ChangeCipherSpec that claims to be encrypted it believes without
+//! decrypting it, and is deaf from then on. So records that cannot matter are taken out here: the wrong
 //! direction, an epoch that is over, a message that was already answered.
 
 use bytes::BytesMut;
@@ -85,7 +86,7 @@ pub(super) fn sift(mut datagram: &[u8], filter: Filter) -> Sifted {
                 sifted.alert |= record.get(RECORD_HEADER) == Some(&FATAL);
                 false
             }
-            CHANGE_CIPHER_SPEC | ALERT | HANDSHAKE | APPLICATION_DATA => epoch == 1,
+            ALERT | HANDSHAKE | APPLICATION_DATA => epoch == 1,
             _ => false,
         };
         if keep && epoch == 1 && (record[0] == HANDSHAKE || !filter.complete) {
