@@ -40,6 +40,9 @@ macro_rules! commands {
             /// Every `type`, in the order of the documentation.
             pub const TYPES: &'static [&'static str] = &[ $( $text, )* ];
 
+            /// One line on each of [`Self::TYPES`], for the documentation.
+            pub const ABOUT: &'static [&'static str] = &[ $( concat!($($doc),+), )* ];
+
             /// Its `type`.
             #[must_use]
             pub const fn kind(&self) -> &'static str {

@@ -24,6 +24,9 @@ macro_rules! events {
             /// Every `type`, in the order of the documentation.
             pub const TYPES: &'static [&'static str] = &[ $( $text, )* ];
 
+            /// One line on each of [`Self::TYPES`], for the documentation.
+            pub const ABOUT: &'static [&'static str] = &[ $( concat!($($doc),+), )* ];
+
             /// Its `type`.
             #[must_use]
             pub const fn kind(&self) -> &'static str {
@@ -220,7 +223,7 @@ pub type FxCombo = (String, super::Name, u32, u8, GiftId, u64, u8);
 pub struct FxFrame {
     /// The last `seq` folded in.
     pub q: u64,
-    /// Running Combos that changed.
+    /// Running Combos that changed, each as: Combo, sender's name, sender's level, seat, gift, `n`, end (1 = closed).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub e: Vec<FxCombo>,
     /// Likes so far.

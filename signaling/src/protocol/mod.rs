@@ -23,5 +23,25 @@ pub use policy::*;
 pub use refusal::*;
 pub use state::*;
 
+/// All messages, for [`schema`].
+#[derive(schemars::JsonSchema)]
+#[expect(dead_code, reason = "only its shape is used")]
+struct Protocol {
+    /// Client to server.
+    command: Command,
+    /// Answer to a command.
+    reply: Reply,
+    /// Server to client.
+    event: EventMessage,
+    /// On the data channel `fx`, alone.
+    fx: FxFrame,
+}
+
+/// The JSON Schema of every message.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Protocol).to_value()
+}
+
 #[cfg(test)]
 mod tests;

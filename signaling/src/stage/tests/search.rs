@@ -342,7 +342,9 @@ impl World {
             }
             let asked = before
                 .is_some_and(|a| matches!(a.state, GuestState::Requested | GuestState::Invited));
-            if granted && !asked {
+            // With automatic approval, asking is enough.
+            let asks = act == Act::Request && USERS[who] == *name;
+            if granted && !asked && !asks {
                 return Some("a seat for somebody who neither asked nor was asked");
             }
             let went_live =
