@@ -71,7 +71,11 @@ pub(super) fn scan(packet: &[u8], acknowledged: Option<u32>) -> Option<Scan> {
             }
             INIT_ACK => first && last && items(value.get(16..)?).is_some(),
             HEARTBEAT => be16(value, 2).map(usize::from) == Some(value.len()),
-            ABORT | ERROR => last && items(value).is_some(),
+            // One cause at most: the engine does not skip the padding between them.
+            ABORT | ERROR => {
+                let whole = be16(value, 2).map(usize::from) == Some(value.len());
+                last && (value.is_empty() || whole)
+            }
             RE_CONFIG => {
                 scan.reconfigs += 1;
                 items(value).is_some_and(is_reset)
