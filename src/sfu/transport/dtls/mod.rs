@@ -215,6 +215,13 @@ impl Dtls {
             }
             return Ok(());
         }
+        if !sifted.hello.is_empty() {
+            // A piece of the second ClientHello would make the engine repeat its
+            // HelloVerifyRequest, which looks like an answer to the piece.
+            let Some((_, records)) = self.whole_hello(&sifted) else { return Ok(()) };
+            self.seen |= sifted.messages;
+            return self.read(now, records, out);
+        }
         self.seen |= sifted.messages | std::mem::take(&mut self.held_messages);
         let mut records = sifted.records;
         records.unsplit(std::mem::take(&mut self.held));
@@ -239,8 +246,25 @@ impl Dtls {
     ) -> Result<(), DropReason> {
         const GCM: u16 = EngineProfile::Srtp_Aead_Aes_128_Gcm as u16;
         const CM: u16 = EngineProfile::Srtp_Aes128_Cm_Hmac_Sha1_80 as u16;
-        let piece = sifted.hello.first().filter(|_| self.role == DtlsRole::Server);
-        let total = piece.ok_or(DropReason::DtlsMalformed)?.total;
+        if self.role != DtlsRole::Server || sifted.hello.is_empty() {
+            return Err(DropReason::DtlsMalformed);
+        }
+        let Some((hello, records)) = self.whole_hello(sifted) else { return Ok(()) };
+        let offered = records::srtp_profiles(&hello).ok_or(DropReason::DtlsMalformed)?;
+        let cm = self.profiles == SrtpProfiles::GcmOrCm
+            && offered.contains(&CM)
+            && !offered.contains(&GCM);
+        let config = if cm { &self.shared.server_cm } else { &self.shared.server_gcm };
+        let engine = Endpoint::new(LOCAL, TransportProtocol::UDP, Some(config.clone()));
+        self.install(Box::new(engine));
+        self.seen = 1;
+        self.read(now, records, out)
+    }
+
+    /// A ClientHello and its records, once all pieces are there. OpenSSL without a known MTU, as in
+    /// GStreamer, cuts at 256 bytes.
+    fn whole_hello(&mut self, sifted: &Sifted) -> Option<(Vec<u8>, BytesMut)> {
+        let total = sifted.hello.first()?.total;
         for piece in &sifted.hello {
             if piece.offset == 0 {
                 self.hello.clear();
@@ -252,20 +276,8 @@ impl Dtls {
             }
         }
         self.held.extend_from_slice(&sifted.records);
-        if self.hello.len() < total {
-            return Ok(());
-        }
-        let hello = std::mem::take(&mut self.hello);
-        let records = std::mem::take(&mut self.held);
-        let offered = records::srtp_profiles(&hello).ok_or(DropReason::DtlsMalformed)?;
-        let cm = self.profiles == SrtpProfiles::GcmOrCm
-            && offered.contains(&CM)
-            && !offered.contains(&GCM);
-        let config = if cm { &self.shared.server_cm } else { &self.shared.server_gcm };
-        let engine = Endpoint::new(LOCAL, TransportProtocol::UDP, Some(config.clone()));
-        self.install(Box::new(engine));
-        self.seen = 1;
-        self.read(now, records, out)
+        (self.hello.len() >= total)
+            .then(|| (std::mem::take(&mut self.hello), std::mem::take(&mut self.held)))
     }
 
     fn read(
