@@ -26,6 +26,11 @@ use crate::config::Config;
 /// to spin.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
+/// Kernel send buffer of one connection, bytes (the kernel doubles it for its own bookkeeping).
+/// Trade: 64 KiB in flight are 5 Mbit/s at 100 ms, more than signaling and the page need; 10 000
+/// stalled viewers hold 1.3 GB at the very most instead of 40 GB of autotuned buffers.
+const SEND_BUFFER: usize = 64 * 1024;
+
 /// Who is on the other end of a request; an extension of every request.
 #[derive(Debug, Clone)]
 pub struct Connection {
@@ -125,6 +130,9 @@ async fn one_connection(
 ) {
     // A reply is one small write; waiting for more to send would only delay it.
     let _ = stream.set_nodelay(true);
+    // What the kernel queues for a reader that stopped reading is memory as well, and hides from
+    // the outbox that it stopped.
+    let _ = socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(connection.clone());
