@@ -80,7 +80,11 @@ impl Fixture {
 
     /// A development token: (token, user).
     pub async fn token(&self, room: &str, role: &str, name: &str) -> (String, String) {
-        let body = json!({"room": room, "role": role, "name": name}).to_string();
+        self.ask_token(&json!({"room": room, "role": role, "name": name})).await
+    }
+
+    async fn ask_token(&self, body: &Value) -> (String, String) {
+        let body = body.to_string();
         let request = format!(
             "POST /v1/tokens HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
@@ -105,6 +109,15 @@ impl Fixture {
         }
         let (socket, _) = tokio_tungstenite::connect_async(request).await?;
         Ok(Client { socket, next_id: 1, events: Vec::new() })
+    }
+
+    /// The same person again, with a new token.
+    pub async fn hello_as(&self, room: &str, role: &str, user: &str) -> Client {
+        let body = json!({"room": room, "role": role, "name": "Again", "user": user});
+        let (token, _) = self.ask_token(&body).await;
+        let mut client = self.connect().await;
+        client.ok("hello", json!({"token": token, "v": 1, "client": "test/1"})).await;
+        client
     }
 
     /// Somebody who has said hello: the client and the user id.
@@ -159,6 +172,11 @@ impl Client {
 
     /// The reply to command `id`; events are kept.
     pub async fn reply(&mut self, id: u32) -> Value {
+        let patient = timeout(PATIENCE, self.find_reply(id)).await;
+        patient.unwrap_or_else(|_| panic!("no reply to {id} in time"))
+    }
+
+    async fn find_reply(&mut self, id: u32) -> Value {
         loop {
             let message = self.next().await.unwrap_or_else(|close| {
                 panic!("closed with {close:?} while waiting for the reply to {id}")
@@ -205,8 +223,12 @@ impl Client {
 
     /// The next message, or how the connection was closed.
     pub async fn next(&mut self) -> Result<Value, Option<CloseFrame>> {
+        timeout(PATIENCE, self.receive()).await.expect("something in time")
+    }
+
+    async fn receive(&mut self) -> Result<Value, Option<CloseFrame>> {
         loop {
-            match timeout(PATIENCE, self.socket.next()).await.expect("something in time") {
+            match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => {
                     return Ok(serde_json::from_str(&text).expect("JSON"));
                 }

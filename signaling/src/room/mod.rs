@@ -5,6 +5,7 @@
 //! `sync` compares what should be with what was last applied and sends the difference. So no
 //! command can forget it.
 
+mod claims;
 mod effect;
 mod guests;
 mod input;

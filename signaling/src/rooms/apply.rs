@@ -51,10 +51,15 @@ fn as_seen(wallet: crate::store::Wallet) -> Wallet {
 
 impl RoomTask {
     pub(super) async fn apply(&mut self, effects: &mut Vec<Effect>) {
+        // Forgotten only at the end: the reply to `room.leave` comes after the exit.
+        let mut exited = Vec::new();
         for effect in effects.drain(..) {
             match effect {
                 Effect::Entered { conn, .. } => self.conns.enter(conn),
-                Effect::Exited { conn } => self.conns.remove(conn),
+                Effect::Exited { conn } => {
+                    self.conns.exit(conn);
+                    exited.push(conn);
+                }
                 Effect::CloseConn { conn, reason } => self.conns.close(conn, reason),
                 Effect::ChannelOpen { conn, channel, open, .. } => {
                     self.conns.set_channel(conn, channel, open);
@@ -88,6 +93,7 @@ impl RoomTask {
                 Effect::RoomClosed => self.over = true,
             }
         }
+        exited.into_iter().for_each(|conn| self.conns.remove(conn));
         self.keeper.step_over();
     }
 

@@ -74,6 +74,13 @@ impl Conns {
         }
     }
 
+    /// Out of the room, but still to be answered.
+    pub(crate) fn exit(&mut self, conn: ConnId) {
+        if let Some(conn) = self.conns.get_mut(&conn) {
+            conn.inside = false;
+        }
+    }
+
     pub(crate) fn is_inside(&self, conn: ConnId) -> bool {
         self.conns.get(&conn).is_some_and(|conn| conn.inside)
     }
@@ -140,11 +147,6 @@ impl Conns {
 
     fn each(&mut self, text: &Utf8Bytes, wanted: impl Fn(&Conn) -> bool) {
         self.conns.values_mut().filter(|conn| wanted(conn)).for_each(|conn| conn.push(text));
-    }
-
-    /// How many are known.
-    pub(crate) fn len(&self) -> usize {
-        self.conns.len()
     }
 
     /// All of them.

@@ -28,7 +28,7 @@ use crate::limits::Limits;
 use crate::media::{
     AddressedMediaEvent, MediaCommand, MediaEvent, MediaHandle, RoomKey, TransportId,
 };
-use crate::protocol::{Code, GuestPolicy, Person, Refusal, RoomId};
+use crate::protocol::{Code, Person, Refusal, RoomId, UserId};
 use crate::room::{ConnId, RoomInit};
 use crate::store::Store;
 use task::Message;
@@ -164,6 +164,12 @@ impl Rooms {
         &self.shared.media
     }
 
+    /// Whether this person has accepted the house rules once. A store that cannot say costs them
+    /// another click.
+    pub(crate) async fn accepted_rules(&self, user: &UserId) -> bool {
+        matches!(self.shared.store.rules_accepted(user.as_str()).await, Ok(Some(_)))
+    }
+
     /// The room of this name; `host` makes it when it does not exist or is over.
     pub(crate) fn find(&self, name: &RoomId, host: Option<&Person>) -> Result<RoomHandle, Refusal> {
         if let Some(found) = self.shared.by_name.get(name).filter(|found| !found.is_over()) {
@@ -194,14 +200,8 @@ impl Rooms {
         let (facts, media) = mpsc::unbounded_channel();
         self.shared.by_key.insert(key, facts);
         let (card, watched) = watch::channel(Card::new(name, host));
-        let init = RoomInit {
-            room: name.clone(),
-            host: host.clone(),
-            title: String::new(),
-            policy: GuestPolicy::default(),
-            secret: rand::random(),
-            max_people: crate::room::MAX_PEOPLE,
-        };
+        let mut init = RoomInit::new(name.clone(), host.clone(), rand::random());
+        init.max_people = self.shared.limits.viewers_per_room;
         let task = task::RoomTask::new(self.shared.clone(), key, init, card);
         tokio::spawn(task.run(messages, media));
         RoomHandle { key, mailbox, card: watched }

@@ -51,6 +51,7 @@ impl Rooms {
             join,
             carrier,
             transport: None,
+            rules_accepted: false,
             sink: Sink::Http(told),
             answer: Some(answer),
             entered,

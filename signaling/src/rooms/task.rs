@@ -1,6 +1,6 @@
 //! One task per room: the only owner of its [`Room`].
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::conns::{Answered, Conns, Sink};
 use super::keep::Keeper;
 use crate::economy::GiftReceipt;
 use crate::media::{MediaEvent, RoomKey, TransportId};
-use crate::protocol::{Answer, ByeReason, Code, Command, Refusal, RoomJoin};
+use crate::protocol::{Answer, ByeReason, Code, Command, Refusal, RoomJoin, UserId};
 use crate::room::{
     Carrier, ConnId, Effect, GiftAsk, Identity, Input, ReplyTo, Room, RoomInit, Then,
 };
@@ -33,6 +33,8 @@ pub(crate) enum Message {
         join: RoomJoin,
         carrier: Carrier,
         transport: Option<TransportId>,
+        /// The person has accepted the house rules, here or elsewhere, once.
+        rules_accepted: bool,
         sink: Sink,
         /// For a connection without a socket.
         answer: Option<Answered>,
@@ -82,6 +84,8 @@ pub(crate) struct RoomTask {
     pub(super) backlog: VecDeque<Input>,
     pub(super) over: bool,
     pub(super) keeper: Keeper,
+    /// People who hold the right to a seat for this room: at most those with a guest seat.
+    claims: BTreeSet<UserId>,
     room: Room,
     /// Reused between steps.
     effects: Vec<Effect>,
@@ -105,6 +109,7 @@ impl RoomTask {
             backlog: VecDeque::new(),
             over: false,
             keeper,
+            claims: BTreeSet::new(),
             room,
             effects: Vec::new(),
         }
@@ -117,6 +122,7 @@ impl RoomTask {
         mut media: mpsc::UnboundedReceiver<(TransportId, MediaEvent)>,
     ) {
         let mut stop = self.shared.stop.subscribe();
+        self.restore().await;
         while !self.over {
             let deadline = self.room.next_deadline().map(|at| self.shared.clock.instant(at));
             tokio::select! {
@@ -135,6 +141,26 @@ impl RoomTask {
         self.close(messages).await;
     }
 
+    /// Bans and mutes outlive a show: they are kept under the room's name.
+    async fn restore(&mut self) {
+        let kept = match self.shared.store.kept(self.room.id().as_str()).await {
+            Ok(kept) => kept,
+            Err(refusal) => {
+                tracing::error!(code = refusal.code(), "what the room kept could not be read");
+                return;
+            }
+        };
+        // For good is past the longest show.
+        let until = |at: Option<i64>| at.and_then(|at| u64::try_from(at).ok());
+        let person = |user: &str| UserId::new(user).ok();
+        let bans = kept.bans.iter().filter_map(|(user, at)| Some((person(user)?, until(*at))));
+        let mutes = kept
+            .chat_mutes
+            .iter()
+            .filter_map(|(user, at)| Some((person(user)?, until(*at).unwrap_or(u64::MAX))));
+        self.room.restore(bans, mutes, []);
+    }
+
     /// Nobody gets in any more; who has asked is answered, who is inside is told.
     async fn close(&mut self, mut messages: mpsc::Receiver<Message>) {
         if self.over {
@@ -151,6 +177,9 @@ impl RoomTask {
         let reason = if self.over { ByeReason::RoomEnded } else { ByeReason::ServerStopping };
         for conn in self.conns.ids() {
             self.conns.close(conn, reason);
+        }
+        for user in std::mem::take(&mut self.claims) {
+            self.shared.seats.release(&user, self.key);
         }
     }
 
@@ -176,16 +205,26 @@ impl RoomTask {
 
     async fn message(&mut self, message: Message) {
         match message {
-            Message::Join { conn, id, who, join, carrier, transport, sink, answer, entered } => {
+            Message::Join {
+                conn,
+                id,
+                who,
+                join,
+                carrier,
+                transport,
+                rules_accepted,
+                sink,
+                answer,
+                entered,
+            } => {
                 self.conns.add(conn, id, sink);
                 if let Some(answer) = answer {
                     self.conns.expect(conn, id, answer);
                 }
-                if self.conns.len() > self.shared.limits.viewers_per_room {
-                    self.conns.reply(conn, id, Err(Refusal::new(Code::RoomFull)));
-                } else {
-                    self.step(Input::Join { conn, id, who, join, carrier, transport }).await;
+                if rules_accepted {
+                    self.room.restore([], [], [who.user.clone()]);
                 }
+                self.step(Input::Join { conn, id, who, join, carrier, transport }).await;
                 let inside = self.conns.is_inside(conn);
                 if !inside {
                     self.conns.remove(conn);
@@ -204,6 +243,18 @@ impl RoomTask {
                 self.conns.remove(conn);
             }
         }
+    }
+
+    /// Give back the right to a seat of everybody who has none here (any more).
+    fn return_claims(&mut self) {
+        let (room, shared, key) = (&self.room, &self.shared, self.key);
+        self.claims.retain(|user| {
+            let seated = room.is_seated(user);
+            if !seated {
+                shared.seats.release(user, key);
+            }
+            seated
+        });
     }
 
     async fn done(&mut self, done: Done) {
@@ -229,10 +280,18 @@ impl RoomTask {
 
     async fn drain_backlog(&mut self) {
         while let Some(input) = self.backlog.pop_front() {
+            if let Some((to, user)) = self.room.may_seat(&input) {
+                if !self.shared.seats.claim(&user, self.key) {
+                    self.reply(to, Err(Refusal::new(Code::BusyElsewhere))).await;
+                    continue;
+                }
+                self.claims.insert(user);
+            }
             let mut effects = std::mem::take(&mut self.effects);
             self.room.step(self.shared.clock.now_ms(), input, &mut effects);
             self.apply(&mut effects).await;
             self.effects = effects;
+            self.return_claims();
         }
     }
 }

@@ -276,6 +276,7 @@ impl<A> Session<A> {
         let host = (who.role == TokenRole::Host).then_some(&host);
         let room = self.signaling.rooms.find(&join.room, host)?;
         let transport = if join.media { self.signaling.rooms.allocate().await } else { None };
+        let rules_accepted = self.signaling.rooms.accepted_rules(&who.user).await;
         let (entered, inside) = oneshot::channel();
         room.tell(RoomMessage::Join {
             conn: self.conn,
@@ -284,6 +285,7 @@ impl<A> Session<A> {
             join,
             carrier: Carrier::WebSocket,
             transport,
+            rules_accepted,
             sink: Sink::Socket(self.outbox.clone()),
             answer: None,
             entered,
