@@ -7,6 +7,7 @@ use signaling::media::{MediaKind, TransportId};
 
 use crate::rtp::codec::{self, FrameFacts};
 use crate::rtp::packet::RtpHeader;
+use crate::rtp::seq::timestamp_is_newer;
 use crate::rtp::track::{Codec, TrackIn};
 
 use super::drop_reason::DropReason;
@@ -167,6 +168,8 @@ pub struct Intake {
     /// The room was told that this kind is ready.
     pub ready: bool,
     building: Option<Arc<Slab>>,
+    /// Timestamp of the newest frame begun, to tell a frame's first slab from a later part.
+    last_frame: Option<u32>,
 }
 
 /// What accepting a packet led to.
@@ -182,7 +185,7 @@ impl Intake {
     /// A receive side that has seen nothing.
     #[must_use]
     pub fn new(track: TrackIn) -> Self {
-        Self { track, receiver: None, epoch: 0, ready: false, building: None }
+        Self { track, receiver: None, epoch: 0, ready: false, building: None, last_frame: None }
     }
 
     /// The codec behind a payload type.
@@ -286,16 +289,26 @@ impl Intake {
             _ => None,
         };
         let epoch = self.epoch;
+        let timestamp = packet.header.timestamp;
+        let begins_frame = self.last_frame.is_none_or(|last| timestamp_is_newer(timestamp, last));
+        if begins_frame {
+            self.last_frame = Some(timestamp);
+        }
         let slab = self.building.get_or_insert_with(|| {
             let mut slab = ring.fresh(id, packet.codec, now);
             if let Some(inner) = Arc::get_mut(&mut slab) {
                 inner.epoch = epoch;
                 inner.timestamp = packet.header.timestamp;
-                inner.key_frame = packet.facts.key_frame_start;
+                inner.begins_frame = begins_frame;
             }
             slab
         });
         if let Some(inner) = Arc::get_mut(slab) {
+            // H.264 says "key frame" on its parameter sets and again on the picture's first slice:
+            // only a slab that begins the frame has both. Other codecs say it once.
+            let decodable =
+                inner.begins_frame || (packet.codec != Codec::H264 && inner.packets().is_empty());
+            inner.key_frame |= packet.facts.key_frame_start && decodable;
             let picture = PicturePatch::new(&packet.facts);
             inner.push(packet.sequence, packet.header.marker, packet.payload, picture);
         }
@@ -309,7 +322,6 @@ impl Intake {
 fn continues(slab: &Slab, packet: &Incoming<'_>) -> bool {
     slab.timestamp == packet.header.timestamp
         && slab.codec == packet.codec
-        && !packet.facts.key_frame_start
         && slab.packets().last().is_some_and(|last| last.sequence + 1 == packet.sequence)
 }
 

@@ -76,8 +76,10 @@ pub struct Slab {
     pub codec: Codec,
     /// Gate epoch: packets of different epochs are never one continuous stream.
     pub epoch: u32,
-    /// Begins with the first packet of a decodable key frame.
+    /// A viewer can begin with it: it begins a decodable key frame.
     pub key_frame: bool,
+    /// The first slab of its frame.
+    pub begins_frame: bool,
     /// RTP timestamp of every packet in it.
     pub timestamp: u32,
     /// Arrival of the first packet.
@@ -95,6 +97,7 @@ impl Slab {
             codec,
             epoch: 0,
             key_frame: false,
+            begins_frame: false,
             timestamp: 0,
             arrived: now,
             packets: Vec::with_capacity(SLAB_PACKETS),

@@ -17,12 +17,21 @@ pub struct Card {
     pub viewers: u32,
     /// Live since, in milliseconds since the epoch; `None` = not on air.
     pub since: Option<u64>,
+    /// On a break, or the host is lost.
+    pub paused: bool,
 }
 
 impl Card {
     pub(crate) fn new(room: &RoomId, host: &Person) -> Self {
         let title = String::new();
-        Self { room: room.clone(), title, host: host.clone(), viewers: 0, since: None }
+        Self {
+            room: room.clone(),
+            title,
+            host: host.clone(),
+            viewers: 0,
+            since: None,
+            paused: false,
+        }
     }
 
     /// Follow what the room tells everybody; `true` = something changed.
@@ -31,6 +40,8 @@ impl Card {
         match event {
             Event::RoomLive(live) => self.since = Some(live.started_at),
             Event::RoomEnded(_) => self.since = None,
+            Event::RoomPaused(_) => self.paused = true,
+            Event::RoomResumed(_) => self.paused = false,
             Event::RoomUpdated(updated) => self.title.clone_from(&updated.title),
             Event::ViewersCount(viewers) => self.viewers = viewers.now,
             _ => return false,
