@@ -51,7 +51,7 @@ macro_rules! commands {
 
             fn read(kind: &str, data: &str) -> Result<Self, Refusal> {
                 match kind {
-                    $( $text => serde_json::from_str(data).map(Self::$name).map_err(unreadable), )*
+                    $( $text => serde_json::from_str(data).map(Self::$name).map_err(|e| unreadable(&e)), )*
                     _ => Err(Code::UnknownType.into()),
                 }
             }
@@ -59,7 +59,7 @@ macro_rules! commands {
     };
 }
 
-fn unreadable(error: serde_json::Error) -> Refusal {
+fn unreadable(error: &serde_json::Error) -> Refusal {
     Refusal::new(Code::BadRequest).because(error.to_string())
 }
 
@@ -300,7 +300,7 @@ pub struct RoomStart {
 }
 
 /// Data of `room.pause`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RoomPause {
     /// Announced return; at most 15 minutes from now.

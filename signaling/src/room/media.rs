@@ -195,8 +195,8 @@ impl Room {
         attempt.muted().or(Kinds { audio: false, video })
     }
 
-    pub(super) fn media_event(&mut self, transport: TransportId, event: MediaEvent) {
-        match event {
+    pub(super) fn media_event(&mut self, transport: TransportId, event: &MediaEvent) {
+        match *event {
             MediaEvent::DataOpen(channel) => self.channel(transport, channel, true),
             MediaEvent::DataOverflow(channel) => self.overflow(transport, channel),
             MediaEvent::Closed(_) => self.transport_gone(transport),

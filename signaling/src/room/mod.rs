@@ -229,9 +229,9 @@ impl Room {
             }
             Input::Refreshed { conn, who } => self.refreshed(conn, who),
             Input::Left { conn } => self.left(conn),
-            Input::Media { transport, event } => self.media_event(transport, event),
+            Input::Media { transport, event } => self.media_event(transport, &event),
             Input::MediaRefused { transport } => self.transport_gone(transport),
-            Input::GiftDone { ask, result } => return self.gift_done(*ask, result),
+            Input::GiftDone { ask, result } => return self.gift_done(&ask, result),
             Input::End { reason } => self.end(reason),
             Input::Timer => {}
         }
@@ -253,7 +253,7 @@ impl Room {
             Command::MediaAnswer(answer) => return self.media_answer(to, answer),
             Command::MediaGrow(_) => return self.media_grow(to),
             Command::MediaRestart(restart) => return self.media_restart(to, restart),
-            Command::GiftSend(gift) => return self.gift_send(to, &user, gift),
+            Command::GiftSend(gift) => return self.gift_send(to, &user, &gift),
             Command::WalletGet(_) => return vec![Effect::Wallet { to, user }],
             other => self.plain(to.conn, &user, other),
         };
@@ -283,7 +283,7 @@ impl Room {
             C::MemberList(_) => self.member_list(user),
             C::ChatSend(chat) => self.chat_send(user, chat),
             C::ChatHistory(ask) => Ok(self.chat_history(&ask)),
-            C::ModMute(ask) => self.chat_mute(user, ask.user, ask.ms),
+            C::ModMute(ask) => self.chat_mute(user, &ask.user, ask.ms),
             C::ModUnmute(ask) => self.chat_unmute(user, &ask.user),
             C::ModKick(ask) => self.kick(user, ask.user),
             C::ModBan(ask) => self.ban(user, ask.user, ask.ms),

@@ -13,11 +13,11 @@ impl Room {
     pub(super) fn chat_mute(
         &mut self,
         actor: &UserId,
-        user: UserId,
+        user: &UserId,
         ms: u64,
     ) -> Result<Answer, Refusal> {
         self.need(actor, Perm::UserMute)?;
-        self.may_act_on(actor, &user)?;
+        self.may_act_on(actor, user)?;
         if !(1..=MUTE_MAX_MS).contains(&ms) {
             return Err(Refusal::new(Code::LimitExceeded).detail("limit", MUTE_MAX_MS));
         }
@@ -26,11 +26,11 @@ impl Room {
         let (room, actor, at) = (self.id.clone(), actor.clone(), self.now);
         let write = StoreWrite::ChatMute { room, actor, user: user.clone(), until, at };
         self.out.push(Effect::Store(write));
-        if ms >= PURGE_MS && self.chat.purge(&user) {
+        if ms >= PURGE_MS && self.chat.purge(user) {
             let gone = ChatDeleted { ids: Vec::new(), user: Some(user.clone()) };
             self.tell_all(Event::ChatDeleted(gone));
         }
-        self.tell_you(&user);
+        self.tell_you(user);
         Ok(Answer::EMPTY)
     }
 

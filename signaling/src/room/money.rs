@@ -86,14 +86,14 @@ impl Room {
         Answer::GiftCatalog(GiftCatalog { version: self.catalogue.version, gifts })
     }
 
-    pub(super) fn gift_send(&mut self, to: ReplyTo, user: &UserId, gift: GiftSend) -> Vec<Effect> {
+    pub(super) fn gift_send(&mut self, to: ReplyTo, user: &UserId, gift: &GiftSend) -> Vec<Effect> {
         if let Some(person) = self.people.get_mut(user)
             && let Err(wait) = person.gifts.take(self.now, GIFT_MS, GIFT_BURST)
         {
             let refusal = Refusal::new(Code::RateLimited).retry_after(wait);
             return vec![Effect::Reply { to, result: Err(refusal) }];
         }
-        let decision = self.judge_gift(user, &gift);
+        let decision = self.judge_gift(user, gift);
         let content = GiftContent {
             room: self.id.as_str().into(),
             gift: gift.gift_id.as_str().into(),
@@ -168,7 +168,7 @@ impl Room {
     /// The ledger has spoken: answer, then show. Never the other way round.
     pub(super) fn gift_done(
         &mut self,
-        ask: GiftAsk,
+        ask: &GiftAsk,
         result: Result<GiftReceipt, Refusal>,
     ) -> Vec<Effect> {
         let to = ask.to;

@@ -8,7 +8,7 @@ fn a_guest_goes_on_air_and_viewers_get_one_event_and_one_slot() {
     show.viewer(3, "ben");
     let id = show.invited("ana");
     let card = |e: &&Event| matches!(e, Event::GuestInvited(card) if card.by.user == user("host"));
-    assert!(show.events().iter().any(|e| card(e)));
+    assert!(show.events().iter().any(card));
     let grant = show.accepted(2, &id);
     assert_eq!(grant["seat"], 1);
     assert_eq!(show.seat(1), SeatState::Reserved);
@@ -35,7 +35,7 @@ fn a_removed_guest_is_gone_in_the_same_turn() {
     let stored = at(&show.effects, |e| matches!(e, Effect::Store(StoreWrite::GuestEnded { .. })));
     assert!(emptied < reply && stored < reply);
     let ended = |e: &&Event| matches!(e, Event::GuestEnded(end) if end.reason == GuestEnd::Removed);
-    assert!(show.events().iter().any(|e| ended(e)));
+    assert!(show.events().iter().any(ended));
     assert_eq!(show.offer(2), Err(Code::PublishNotGranted));
     show.media(publish, MediaEvent::Back);
     assert!(show.slots().is_empty());
@@ -168,7 +168,7 @@ fn a_room_that_ends_ends_its_guests() {
     show.guest(2, "ana");
     show.ask(1, "room.end", "{}").expect("ends");
     let ended = |e: &&Event| matches!(e, Event::GuestEnded(g) if g.reason == GuestEnd::RoomEnded);
-    assert!(show.events().iter().any(|e| ended(e)));
+    assert!(show.events().iter().any(ended));
     assert!(show.slots().contains(&(Seat(1), None, Audience::Nobody)));
 }
 

@@ -38,7 +38,7 @@ fn a_whip_host_needs_no_start_button() {
     show.media(publish, MediaEvent::MediaReady(MediaKind::Video));
     assert_eq!(show.room.life.state, RoomState::Live);
     // A second tool is refused as long as the first one sends.
-    show.join_as(2, who.clone(), None, Carrier::Whip).expect("joins");
+    show.join_as(2, who, None, Carrier::Whip).expect("joins");
     assert_eq!(show.offer(2), Err(Code::Conflict));
     // Its DELETE: the host is lost, and the second may publish.
     show.step(Input::Left { conn: ConnId(1) });
@@ -75,7 +75,7 @@ fn a_host_who_stays_away_ends_the_show_after_the_grace() {
     let told = show.pass(1);
     assert!(show.room.is_over());
     let lost = |e: &&Event| matches!(e, Event::RoomEnded(end) if end.reason == EndReason::HostLost);
-    assert!(events(&told).iter().any(|e| lost(e)));
+    assert!(events(&told).iter().any(lost));
     assert!(told.iter().any(|e| matches!(e, Effect::CloseConn { conn: ConnId(2), .. })));
     assert!(matches!(told.last(), Some(Effect::RoomClosed)));
     assert_eq!(show.join(3, "ben", TokenRole::Viewer, &[]).err(), Some(Code::RoomEnded));

@@ -21,6 +21,9 @@ struct World {
     in_flight: [Option<u8>; 3],
 }
 
+/// The world after an act, what the stage answered and what it told.
+type Done = (World, Option<Result<StageReply, Code>>, Vec<StageEffect>);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
     Request,
@@ -47,7 +50,6 @@ enum Act {
     Back,
     Resume,
     ResumeOld,
-    TakeOver,
     SocketLost,
     Fire(Timer),
     RemoveAll,
@@ -55,7 +57,7 @@ enum Act {
     Shut,
 }
 
-const PERSONAL: [Act; 28] = [
+const PERSONAL: [Act; 27] = [
     Act::Request,
     Act::Cancel,
     Act::Approve,
@@ -80,7 +82,6 @@ const PERSONAL: [Act; 28] = [
     Act::Lost,
     Act::Resume,
     Act::ResumeOld,
-    Act::TakeOver,
     Act::SocketLost,
     Act::Fire(Timer::State),
     Act::Fire(Timer::Air),
@@ -88,13 +89,12 @@ const PERSONAL: [Act; 28] = [
 
 /// Acts that only the first user performs: the users are alike, so one of them shows everything
 /// these can do, and three would multiply the states for nothing.
-const FIRST_ONLY: [Act; 15] = [
+const FIRST_ONLY: [Act; 14] = [
     Act::LockAudio,
     Act::AllowUnmute,
     Act::SelfMute(true),
     Act::SelfMute(false),
     Act::ResumeOld,
-    Act::TakeOver,
     Act::SocketLost,
     Act::Backstage,
     Act::Ban,
@@ -107,8 +107,8 @@ const FIRST_ONLY: [Act; 15] = [
 ];
 
 impl World {
-    fn new(policy: GuestPolicy, fault: Option<Fault>) -> Self {
-        let policy = GuestPolicy { seats: 2, ..policy };
+    fn new(mut policy: GuestPolicy, fault: Option<Fault>) -> Self {
+        policy.seats = 2;
         let rules =
             Rules { denied_ms: 0, declined_ms: 0, remembered: 0, fault, ..Rules::default() };
         let mut stage = Stage::new(policy, rules);
@@ -185,12 +185,8 @@ impl World {
         self.stage.attempt_of(&USERS[who]).map(|a| a.id.clone())
     }
 
-    /// Do it. `None`: it makes no sense here. The second part is what the stage answered.
-    fn act(
-        &self,
-        who: usize,
-        act: Act,
-    ) -> Option<(Self, Option<Result<StageReply, Code>>, Vec<StageEffect>)> {
+    /// Do it. `None`: it makes no sense here.
+    fn act(&self, who: usize, act: Act) -> Option<Done> {
         let mut next = self.clone();
         let name = USERS[who].clone();
         let id = self.open_id(who);
@@ -242,7 +238,6 @@ impl World {
             Act::Back => C::Back { user: name },
             Act::Resume => C::Resume { user: name, id: id?, token, next: other },
             Act::ResumeOld => C::Resume { user: name, id: id?, token: other, next: other },
-            Act::TakeOver => C::TakeOver { user: name, next: other },
             Act::SocketLost => C::SocketLost { user: name },
             Act::RemoveAll => C::RemoveAll,
             Act::HostLost(lost) => C::HostLost { lost },
@@ -379,16 +374,20 @@ impl World {
     }
 }
 
+/// Who did what, from the start.
+type Path = Vec<(usize, Act)>;
+type Key = [u32; 4];
+
 struct Walk {
     states: usize,
     edges: usize,
     bad: usize,
-    first: Option<(&'static str, Vec<(usize, Act)>)>,
+    first: Option<(&'static str, Path)>,
 }
 
 fn walk(start: World) -> Walk {
     let acts = World::acts(start.stage.policy());
-    let mut from: HashMap<[u32; 4], Option<([u32; 4], usize, Act)>> = HashMap::new();
+    let mut from: HashMap<Key, Option<(Key, usize, Act)>> = HashMap::new();
     let mut open = VecDeque::new();
     from.insert(start.key(), None);
     open.push_back(start);
