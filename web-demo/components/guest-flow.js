@@ -5,6 +5,8 @@ import { confirm, openSheet } from "./sheet.js";
 
 const NOTE_LENGTH = 80;
 const TICK_MS = 200;
+/** Goes up with every change of the text in `houseRules`. */
+const RULES_VERSION = "1";
 
 /** What the end of an attempt means to the person it happened to. */
 const ENDED = {
@@ -102,6 +104,7 @@ export class GuestFlow {
         preview.element,
         h("label", { class: "field" }, "A note for the host", note),
         h("p", { class: "muted small" }, `If the host agrees, a short countdown runs and then you are on air. ${share}`),
+        houseRules(),
         h("button", { class: "button primary wide", type: "button", on: { click: send } }, "Send request"),
       ),
     ], { onClose: () => !this.client.publishing.active && !this.#starting && this.camera.close() });
@@ -180,7 +183,7 @@ export class GuestFlow {
       }
     });
     const sheet = openSheet("Ready?", [
-      h("div", { class: "stack" }, preview.element, h("p", { class: "muted small" }, audioOnly ? "The host asks for your voice only." : "This is how everybody will see you."), h("button", { class: "button primary wide", type: "button", on: { click: accept } }, "Go on stage")),
+      h("div", { class: "stack" }, preview.element, h("p", { class: "muted small" }, audioOnly ? "The host asks for your voice only." : "This is how everybody will see you."), houseRules(), h("button", { class: "button primary wide", type: "button", on: { click: accept } }, "Go on stage")),
     ], { onClose: () => !accepted && !this.client.publishing.active && this.camera.close() });
     this.#openCamera(preview, guest.media);
   }
@@ -300,16 +303,17 @@ export class GuestFlow {
     }
   }
 
-  /** The house rules come before the first seat; the accepted version is kept by the server. */
+  /** The sheets show the house rules above their button, so pressing it accepts them. */
   async #withRules(action) {
     try {
       return await action();
     } catch (refusal) {
       if (refusal.code !== "rules_not_accepted") throw refusal;
-      const yes = await confirm("House rules", "Be kind, stay lawful, and show only what is yours to show. The host can mute or remove you at any time.", "I agree");
-      if (!yes) throw refusal;
-      await this.client.room.acceptRules(refusal.details?.version ?? 1);
+      await this.client.room.acceptRules(RULES_VERSION);
       return action();
     }
   }
 }
+
+const houseRules = () =>
+  h("p", { class: "muted small" }, "House rules: be kind, stay lawful, show only what is yours to show. The host can mute or remove you at any time. Going on accepts them.");

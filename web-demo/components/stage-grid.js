@@ -40,7 +40,8 @@ export class StageGrid {
     }
     for (const seat of shown) {
       const own = seat.seat === this.own.seat;
-      this.#tile(seat.seat).update(seat, own ? { local: this.own.stream, mirror: this.own.mirror } : {});
+      const shownSeat = own && !seat.name ? { ...seat, name: state.you?.name } : seat;
+      this.#tile(seat.seat).update(shownSeat, own ? { local: this.own.stream, mirror: this.own.mirror } : {});
     }
     this.#place(false);
   }

@@ -1,6 +1,7 @@
 import { avatar, h, icon } from "./dom.js";
 
-/** Beyond this ratio between picture and tile, cropping would cut faces: show the whole picture. */
+/** Beyond this ratio between picture and tile, cropping would cut faces: show the whole picture.
+ * On an upright phone tiles are so narrow that a whole wide picture would be a stripe: always crop. */
 const CROP_LIMIT = 3.2;
 
 const PLACEHOLDER = {
@@ -82,8 +83,8 @@ export class Tile {
     const { videoWidth: vw, videoHeight: vh } = this.video;
     if (!vw || !this.rect) return;
     const ratio = vw / vh / (this.rect.w / this.rect.h);
-    const upright = window.innerWidth < 900;
-    const limit = upright && this.seat === 0 ? Infinity : CROP_LIMIT;
+    const upright = this.rect.w < this.rect.h && window.innerWidth < window.innerHeight;
+    const limit = upright ? Infinity : CROP_LIMIT;
     this.element.classList.toggle("contain", Math.max(ratio, 1 / ratio) > limit);
   }
 }

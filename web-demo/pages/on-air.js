@@ -201,7 +201,8 @@ export class OnAir {
     const { now } = this.client.state.viewers;
     const yes = await confirm("End the show?", now ? `${now} ${now === 1 ? "viewer is" : "viewers are"} watching.` : "Nobody is watching right now.", "End the show", { danger: true });
     if (!yes) return;
-    await this.client.room.end().catch(explain);
+    // `room.ended` closes this client, perhaps before the reply is here.
+    await this.client.room.end().catch((error) => this.client.connection !== "closed" && explain(error));
   }
 
   #finished(summary) {
