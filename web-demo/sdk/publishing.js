@@ -25,6 +25,11 @@ export class Publishing {
     return this.#publisher?.seat ?? -1;
   }
 
+  /** The connection in use, for statistics. @returns {RTCPeerConnection | null} */
+  get pc() {
+    return this.#publisher?.pc ?? null;
+  }
+
   get active() {
     return this.#publisher !== null;
   }
