@@ -289,9 +289,10 @@ impl RoomTask {
             }
             let mut effects = std::mem::take(&mut self.effects);
             self.room.step(self.shared.clock.now_ms(), input, &mut effects);
+            // Before the reply: whoever reads that they left may sit down elsewhere.
+            self.return_claims();
             self.apply(&mut effects).await;
             self.effects = effects;
-            self.return_claims();
         }
     }
 }
