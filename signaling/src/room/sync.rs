@@ -8,7 +8,7 @@ use crate::protocol::{
     Event, GuestSeats, GuestState, InvitedEntry, Kind, QueueEntry, RoomState, SeatDetail,
     SeatState, SeatView, UserId, YourGuest,
 };
-use crate::stage::Attempt;
+use crate::stage::{Attempt, StageCommand};
 
 use super::{Effect, MediaAsk, Room};
 
@@ -33,12 +33,27 @@ impl Applied {
 
 impl Room {
     pub(super) fn sync(&mut self) {
+        self.sync_sockets();
         self.sync_gates();
         self.sync_slots();
         self.sync_privileges();
         self.sync_views();
         self.sync_yours();
         self.sync_details();
+    }
+
+    /// A guest whose media came up after the WebSocket had gone has only so long as well.
+    fn sync_sockets(&mut self) {
+        let alone = |a: &&Attempt| {
+            matches!(a.state, GuestState::Backstage | GuestState::Live)
+                && a.socket_timer.is_none()
+                && !self.people.contains_key(&a.user)
+        };
+        let seated = self.stage.seated();
+        let alone: Vec<UserId> = seated.into_iter().filter(alone).map(|a| a.user.clone()).collect();
+        for user in alone {
+            self.stage_do(StageCommand::SocketLost { user });
+        }
     }
 
     fn sync_gates(&mut self) {

@@ -190,3 +190,22 @@ fn backstage_is_for_staff_and_seated_people_and_has_no_name() {
     show.ask(1, "guest.goLive", &data).expect("at once the second time");
     assert_eq!(show.seat(1), SeatState::Live);
 }
+
+#[test]
+fn media_without_a_websocket_lasts_only_so_long_whenever_it_came() {
+    let mut show = Show::live();
+    show.viewer(2, "ana");
+    let id = show.invited("ana");
+    show.accepted(2, &id);
+    let publish = show.offer(2).expect("publishes");
+    show.step(Input::Left { conn: ConnId(2) });
+    show.arrive(publish);
+    show.pass(3_000);
+    assert_eq!(show.seat(1), SeatState::Live);
+    show.pass(59_999);
+    assert_eq!(show.seat(1), SeatState::Live);
+    show.pass(1);
+    assert_eq!(show.seat(1), SeatState::Reconnecting);
+    show.pass(20_000);
+    assert_eq!(show.seat(1), SeatState::Empty);
+}
