@@ -329,18 +329,43 @@ impl Sfu {
         }
     }
 
-    /// A path was validated by STUN for this session.
-    pub(super) fn add_path(&mut self, index: u32, path: Path) {
+    /// A path was validated by STUN for this session; others may have died with it.
+    pub(super) fn learn_path(&mut self, index: u32, path: Path) {
         if let Some(old) = self.demux.add_path(path, index)
             && let Some(session) = session_mut(&mut self.sessions, old)
         {
             session.paths.retain(|p| *p != path);
         }
         let Some(session) = session_mut(&mut self.sessions, index) else { return };
-        session.paths.push(path);
-        if session.paths.len() > MAX_PATHS {
-            let oldest = session.paths.remove(0);
-            self.demux.remove_path(&oldest, index);
+        if !session.paths.contains(&path) {
+            session.paths.push(path);
+        }
+        let Session { paths, transport, .. } = session;
+        paths.retain(|known| {
+            let valid = transport.is_validated(*known);
+            if !valid {
+                self.demux.remove_path(known, index);
+            }
+            valid
+        });
+    }
+
+    /// New ICE credentials are ready; any that were never used are replaced.
+    pub(super) fn add_ufrag(&mut self, index: u32, ufrag: &str) {
+        let Some(session) = session_mut(&mut self.sessions, index) else { return };
+        for unused in session.ufrags.drain(1..) {
+            self.demux.remove_ufrag(&unused);
+        }
+        session.ufrags.push(ufrag.to_owned());
+        self.demux.add_ufrag(ufrag, index);
+    }
+
+    /// The peer used `ufrag`: those from before its ICE restart are dead.
+    pub(super) fn retire_ufrags(&mut self, index: u32, ufrag: &str) {
+        let Some(session) = session_mut(&mut self.sessions, index) else { return };
+        let used = session.ufrags.iter().position(|known| known == ufrag).unwrap_or(0);
+        for dead in session.ufrags.drain(..used) {
+            self.demux.remove_ufrag(&dead);
         }
     }
 
@@ -443,9 +468,6 @@ impl Sfu {
         }
     }
 }
-
-/// Validated paths kept per session: Wi-Fi and mobile, IPv4 and IPv6, and one to spare.
-const MAX_PATHS: usize = 8;
 
 fn parked(session: u32, slot: usize, track: TrackOut, random: u64) -> OutSlot {
     let subscription = Box::new(Subscription::new(session, slot as u8, &track, random));

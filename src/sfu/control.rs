@@ -32,9 +32,8 @@ impl Sfu {
             }
             ShardCommand::RestartIce { id, local, remote } => {
                 let Some(index) = self.session_ids.get(&id).copied() else { return };
+                self.add_ufrag(index, &local.ufrag);
                 let Some(session) = session_mut(&mut self.sessions, index) else { return };
-                self.demux.add_ufrag(&local.ufrag, index);
-                session.ufrags.push(local.ufrag.clone());
                 session.transport.restart_ice(local, remote);
             }
             ShardCommand::Close { id, reason } => {

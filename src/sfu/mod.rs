@@ -54,7 +54,7 @@ use timers::Timers;
 use transport::{Shared, StunRequest};
 
 /// Media events waiting for the shard to take them. Past it they are counted and dropped, which
-/// only a stopped control plane can cause.
+/// only a stopped control plane can cause; the end of a transport is told all the same.
 const MAX_EVENTS: usize = 16_384;
 
 /// Limits of the core; defaults are those of the configuration.
@@ -171,10 +171,11 @@ impl Sfu {
             return Err(DropReason::StunRateLimited);
         }
         let session = session_mut(&mut self.sessions, index).ok_or(DropReason::UnknownTransport)?;
-        session.transport.handle_stun(now, path, &request, egress)?;
-        if !validated {
-            self.add_path(index, path);
+        let outcome = session.transport.handle_stun(now, path, &request, egress)?;
+        if outcome.new_path || (!validated && session.transport.is_validated(path)) {
+            self.learn_path(index, path);
         }
+        self.retire_ufrags(index, request.local_ufrag());
         self.note_alive(index);
         self.after_transport(now, index, egress);
         Ok(())
@@ -281,7 +282,7 @@ impl Sfu {
 
     fn tell(&mut self, index: u32, event: MediaEvent) {
         let Some(session) = session_mut(&mut self.sessions, index) else { return };
-        if self.events.len() >= MAX_EVENTS {
+        if self.events.len() >= MAX_EVENTS && !matches!(event, MediaEvent::Closed(_)) {
             self.counters.drop(DropReason::EventQueueFull);
             return;
         }

@@ -202,11 +202,8 @@ impl Receiver {
         let received_interval = self.received.saturating_sub(received_before);
         self.reported = (expected, self.received);
         let lost_interval = expected_interval.saturating_sub(received_interval);
-        let fraction_lost = if expected_interval == 0 {
-            0
-        } else {
-            (lost_interval * 256 / expected_interval).min(255)
-        };
+        let fraction_lost =
+            (lost_interval * 256).checked_div(expected_interval).unwrap_or(0).min(255);
         let (last_sr, delay_since_last_sr) = self.last_report.map_or((0, 0), |(ntp, at)| {
             (ntp, (now.saturating_duration_since(at).as_secs_f64() * 65_536.0) as u32)
         });

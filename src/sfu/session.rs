@@ -28,7 +28,7 @@ pub struct Session {
     pub connected: bool,
     /// Paths that lead here.
     pub paths: Vec<Path>,
-    /// Local ufrags that lead here.
+    /// Local ufrags that lead here: the one in use, and after an ICE restart the next one.
     pub ufrags: Vec<String>,
     /// The deadline in the heap that counts.
     pub wake: Option<Instant>,

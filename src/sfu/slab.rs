@@ -198,7 +198,7 @@ impl Slab {
 }
 
 /// The last two seconds of a publication, by sequence number.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct SlabRing {
     slabs: VecDeque<Arc<Slab>>,
     /// Serial number of `slabs[0]`.
@@ -207,18 +207,6 @@ pub struct SlabRing {
     /// sequence % RING_INDEX -> (sequence, serial, packet); made when the first slab arrives.
     index: Vec<(u64, u64, u8)>,
     spare: Vec<Arc<Slab>>,
-}
-
-impl Default for SlabRing {
-    fn default() -> Self {
-        Self {
-            slabs: VecDeque::new(),
-            first_serial: 0,
-            bytes: 0,
-            index: Vec::new(),
-            spare: Vec::new(),
-        }
-    }
 }
 
 impl SlabRing {
