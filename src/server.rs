@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::config::Config;
+use crate::http::numbers::Numbers;
 use crate::http::{App, app, serve};
 use crate::keys;
 use crate::metrics::Metrics;
@@ -55,6 +56,7 @@ impl Server {
         let (handle, events, media) = MediaPlane::start(&media_config(&config), &metrics)?;
         let rooms = Rooms::new(handle, store.clone(), config.limits.clone());
         tokio::spawn(rooms.clone().route(events));
+        metrics.register(Box::new(Numbers::new(rooms.clone(), store.clone())?))?;
         let (stop, draining) = watch::channel(false);
         let limits = config.limits.clone();
         let (signaling, sessions) = Signaling::new(rooms.clone(), keys, limits, draining.clone());

@@ -53,7 +53,10 @@ async fn health_ready_metrics_live() {
     assert_eq!(server.get("/readyz", "").await.0, 200);
     let (status, _, body) = server.get("/metrics", "").await;
     assert_eq!(status, 200);
-    assert!(body.contains("greenroom_"), "{body}");
+    for series in ["greenroom_sessions 0", "greenroom_rooms 0", "greenroom_ledger_available 1"] {
+        assert!(body.contains(series), "{series} in {body}");
+    }
+    assert!(body.contains("greenroom_refusals_total{code=\"room_not_found\"} 0"), "{body}");
     assert_eq!(server.get("/v1/live", "").await.2, r#"{"rooms":[]}"#);
 }
 

@@ -1,7 +1,5 @@
 //! The shape of the code: imports go one way, `unsafe` stays in one folder, files stay short.
 
-#![expect(clippy::disallowed_methods, reason = "tests are a shell")]
-
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

@@ -5,6 +5,7 @@
 
 mod api;
 mod health;
+pub(crate) mod numbers;
 mod origin;
 mod pages;
 mod security;

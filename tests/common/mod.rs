@@ -1,6 +1,5 @@
 //! A server on free ports with its own data folder, and a small protocol client.
 
-#![expect(clippy::disallowed_methods, reason = "tests are a shell")]
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::net::SocketAddr;

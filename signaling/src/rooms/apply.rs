@@ -99,6 +99,7 @@ impl RoomTask {
 
     /// Answer a command on the carrier it came by.
     pub(super) async fn reply(&mut self, to: ReplyTo, result: Result<Answer, Refusal>) {
+        let result = self.shared.stats.counted(result);
         match to.via {
             Via::Connection => self.conns.reply(to.conn, to.id, result),
             Via::Gifts(transport) => {

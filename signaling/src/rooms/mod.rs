@@ -10,6 +10,7 @@ mod keep;
 pub mod outbox;
 mod participant;
 mod registry;
+mod stats;
 pub(crate) mod task;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use card::Card;
 pub use clock::Clock;
 pub use participant::Participant;
 pub use registry::SeatRegistry;
+pub use stats::Stats;
 
 use crate::limits::Limits;
 use crate::media::{
@@ -50,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) clock: Clock,
     pub(crate) seats: SeatRegistry,
+    pub(crate) stats: Stats,
     by_name: DashMap<RoomId, RoomHandle>,
     /// Rooms that were here and are over, for the right answer to who comes late.
     ended: DashMap<RoomId, ()>,
@@ -98,6 +101,7 @@ impl Rooms {
             limits,
             clock: Clock::start(),
             seats: SeatRegistry::default(),
+            stats: Stats::default(),
             by_name: DashMap::new(),
             by_key: DashMap::new(),
             ended: DashMap::new(),
@@ -112,6 +116,24 @@ impl Rooms {
     #[must_use]
     pub fn clock(&self) -> Clock {
         self.shared.clock
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        &self.shared.stats
+    }
+
+    /// Rooms that have not ended.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shared.by_name.len()
+    }
+
+    /// Whether there is no room.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Carry media events to their rooms until the media plane is gone.

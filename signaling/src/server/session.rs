@@ -67,6 +67,7 @@ pub(super) async fn run<A: Send + 'static>(signaling: Signaling, socket: WebSock
         outbox,
         signaling,
     };
+    session.signaling.rooms.stats().opened();
     let ping = Duration::from_millis(limits.ping_ms.max(1));
     let said = async { farewell.wait_for(Option::is_some).await.ok().and_then(|bye| *bye) };
     let how = tokio::select! {
@@ -82,6 +83,7 @@ pub(super) async fn run<A: Send + 'static>(signaling: Signaling, socket: WebSock
         session.event(Event::ServerDraining(ServerDraining { in_ms: 0 }));
     }
     session.leave().await;
+    session.signaling.rooms.stats().closed();
     if let Some(how) = how {
         let now_ms = session.signaling.rooms.clock().now_ms();
         last_words(sink, reader, how, now_ms).await;
@@ -185,6 +187,7 @@ impl<A> Session<A> {
     }
 
     fn reply(&self, id: u32, result: Result<Answer, Refusal>) {
+        let result = self.signaling.rooms.stats().counted(result);
         self.outbox.push(Reply::new(id, result).to_json().into());
     }
 
