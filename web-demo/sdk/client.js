@@ -263,9 +263,10 @@ export class GreenroomClient extends Emitter {
     this.#attempts = 0;
     this.#gate.reset(snapshot.seq ?? 0);
     this.carrier.useChannel(null);
+    // Media first: the browser negotiates while the page draws.
+    const media = snapshot.media ? this.watching.start(snapshot.media) : Promise.resolve();
     this.#setState(fromSnapshot(snapshot, this.state));
     this.#setConnection("connected");
-    const media = snapshot.media ? this.watching.start(snapshot.media) : Promise.resolve();
     this.#settle?.resolve(this.state);
     this.#settle = null;
     media.catch((error) => this.emit("error", error));
