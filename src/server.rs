@@ -57,6 +57,11 @@ impl Server {
         let rooms = Rooms::new(handle, store.clone(), config.limits.clone());
         tokio::spawn(rooms.clone().route(events));
         metrics.register(Box::new(Numbers::new(rooms.clone(), store.clone())?))?;
+        match rooms.bring_back().await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "shows are back and wait for their hosts"),
+            Err(refusal) => return Err(anyhow!("the rooms could not be read: {refusal}")),
+        }
         let (stop, draining) = watch::channel(false);
         let limits = config.limits.clone();
         let (signaling, sessions) = Signaling::new(rooms.clone(), keys, limits, draining.clone());

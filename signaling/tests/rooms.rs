@@ -78,12 +78,17 @@ fn stage(name: &str) -> Stage {
         std::env::temp_dir().join(format!("greenroom-rooms-{name}-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&folder);
     let store = Store::open(folder.join("test.db")).expect("opens");
+    let rooms = rooms_over(&store);
+    Stage { rooms, store, folder }
+}
+
+fn rooms_over(store: &Store) -> Rooms {
     let (media, commands) = MediaHandle::channel();
     let (events, receiver) = mpsc::channel(64);
     let rooms = Rooms::new(media, store.clone(), Limits::default());
     tokio::spawn(rooms.clone().route(receiver));
     tokio::spawn(media_plane(commands, events));
-    Stage { rooms, store, folder }
+    rooms
 }
 
 impl Stage {
@@ -205,4 +210,42 @@ async fn who_is_dropped_has_left() {
         }
     };
     timeout(PATIENCE, gone).await.expect("forgotten");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_show_is_back_after_a_restart_and_waits_for_its_host() {
+    let mut stage = stage("restart");
+    let host = stage.live("r1", "hana").await;
+    let _preview = stage.enter("r2", "hugo", TokenRole::Host).await;
+    let kept = async {
+        let live = |rooms: Vec<signaling::store::KeptRoom>| {
+            rooms.iter().any(|kept| kept.room.started_at.is_some())
+        };
+        while !live(stage.store.open_rooms().await.expect("reads")) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, kept).await.expect("kept");
+    stage.rooms.stop();
+    timeout(PATIENCE, host.ended()).await.expect("told");
+    stage.rooms = rooms_over(&stage.store);
+    assert_eq!(stage.rooms.bring_back().await.expect("reads"), 1, "previews are made anew");
+    assert_eq!(stage.rooms.live().len(), 1);
+    let viewer = stage.enter("r1", "vera", TokenRole::Viewer).await;
+    let snapshot = ok(&viewer, command("room.resync", r#"{"fromSeq":1000000}"#)).await;
+    let room = &snapshot["snapshot"]["room"];
+    assert_eq!(room["state"], "paused", "{snapshot}");
+    assert_eq!(room["reasons"], serde_json::json!(["host_lost"]));
+    assert_eq!(room["host"]["user"], "hana");
+    let host = stage.enter("r1", "hana", TokenRole::Host).await;
+    ok(&host, Command::MediaOffer(MediaOffer { sdp: OFFER.into() })).await;
+    let back = async {
+        while ok(&viewer, command("room.resync", r#"{"fromSeq":1000000}"#)).await["snapshot"]["room"]
+            ["state"]
+            != "live"
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, back).await.expect("the show goes on");
 }

@@ -115,6 +115,16 @@ impl Room {
         self.pulse.viewers = true;
     }
 
+    /// The show was on air when the server stopped: it is back as `paused(host_lost)`, with a
+    /// fresh host grace. Call before the first step.
+    pub fn bring_back(&mut self, started_at: u64) {
+        self.life.state = RoomState::Live;
+        self.life.started_at = Some(started_at);
+        self.life.preview_until = None;
+        self.stage_do(StageCommand::House(House::Open));
+        self.host_media_lost();
+    }
+
     pub(super) fn pause(&mut self, user: &UserId, pause: RoomPause) -> Result<Answer, Refusal> {
         self.host_only(user)?;
         self.show_is_on()?;

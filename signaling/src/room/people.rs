@@ -96,6 +96,8 @@ impl Room {
             Conn { user: user.clone(), carrier, watch, guest_seats, events: false, effects: false },
         );
         if self.is_host(&user) {
+            // After a restart only the id was known.
+            self.host.name = who.name.clone();
             self.host_presence(true);
         }
         if let Some(person) = self.people.get_mut(&user) {

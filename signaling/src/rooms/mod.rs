@@ -30,7 +30,7 @@ use crate::limits::Limits;
 use crate::media::{
     AddressedMediaEvent, MediaCommand, MediaEvent, MediaHandle, RoomKey, TransportId,
 };
-use crate::protocol::{Code, Person, Refusal, RoomId, UserId};
+use crate::protocol::{Code, Name, Person, Refusal, RoomId, UserId};
 use crate::room::{ConnId, RoomInit};
 use crate::store::Store;
 use task::Message;
@@ -61,6 +61,12 @@ pub(crate) struct Shared {
     pub(crate) stop: watch::Sender<bool>,
     next_key: AtomicU32,
     next_conn: AtomicU64,
+}
+
+/// A show that was on air when the server stopped.
+struct WasOn {
+    title: String,
+    started_at: u64,
 }
 
 /// The way into one room's task.
@@ -146,6 +152,31 @@ impl Rooms {
         }
     }
 
+    /// Bring back the shows that were on air when the server stopped, as `paused(host_lost)`; their
+    /// hosts have a fresh grace to return. Call before anybody is let in. Returns how many.
+    ///
+    /// # Errors
+    /// The store's refusal when it cannot be read.
+    pub async fn bring_back(&self) -> Result<usize, Refusal> {
+        let mut back = 0;
+        for kept in self.shared.store.open_rooms().await? {
+            let record = kept.room;
+            let started_at = record.started_at.and_then(|at| u64::try_from(at).ok());
+            // A preview is made again by its host's next join.
+            let Some(started_at) = started_at else { continue };
+            let (Ok(name), Ok(user)) = (RoomId::new(&record.room), UserId::new(&record.host))
+            else {
+                continue;
+            };
+            let host = Person { name: Name::clean(user.as_str()), user };
+            let show = WasOn { title: record.title, started_at };
+            let handle = self.open(&name, &host, Some(show));
+            self.shared.by_name.insert(name, handle);
+            back += 1;
+        }
+        Ok(back)
+    }
+
     /// End every room's task, without ending the shows: they are `paused` after a restart.
     pub fn stop(&self) {
         self.shared.stop.send_replace(true);
@@ -204,16 +235,16 @@ impl Rooms {
         Ok(match self.shared.by_name.entry(name.clone()) {
             Entry::Occupied(found) if !found.get().is_over() => found.get().clone(),
             Entry::Occupied(mut over) => {
-                let handle = self.open(name, host);
+                let handle = self.open(name, host, None);
                 over.insert(handle.clone());
                 handle
             }
-            Entry::Vacant(free) => free.insert(self.open(name, host)).clone(),
+            Entry::Vacant(free) => free.insert(self.open(name, host, None)).clone(),
         })
     }
 
     #[expect(clippy::disallowed_methods, reason = "I/O shell")]
-    fn open(&self, name: &RoomId, host: &Person) -> RoomHandle {
+    fn open(&self, name: &RoomId, host: &Person, was_on: Option<WasOn>) -> RoomHandle {
         let key = RoomKey(self.shared.next_key.fetch_add(1, Ordering::Relaxed));
         let (mailbox, messages) = mpsc::channel(self.shared.limits.room_mailbox);
         // Unbounded, because a lost `Closed` would leave a seat taken for ever. What a client can
@@ -221,10 +252,16 @@ impl Rooms {
         // messages at the pace of its own SCTP window.
         let (facts, media) = mpsc::unbounded_channel();
         self.shared.by_key.insert(key, facts);
-        let (card, watched) = watch::channel(Card::new(name, host));
+        let mut first = Card::new(name, host);
         let mut init = RoomInit::new(name.clone(), host.clone(), rand::random());
         init.max_people = self.shared.limits.viewers_per_room;
-        let task = task::RoomTask::new(self.shared.clone(), key, init, card);
+        let started_at = was_on.as_ref().map(|show| show.started_at);
+        if let Some(show) = was_on {
+            (first.title, first.since) = (show.title.clone(), started_at);
+            init.title = show.title;
+        }
+        let (card, watched) = watch::channel(first);
+        let task = task::RoomTask::new(self.shared.clone(), key, init, started_at, card);
         tokio::spawn(task.run(messages, media));
         RoomHandle { key, mailbox, card: watched }
     }

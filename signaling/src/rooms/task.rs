@@ -96,9 +96,13 @@ impl RoomTask {
         shared: Arc<Shared>,
         key: RoomKey,
         init: RoomInit,
+        started_at: Option<u64>,
         card: watch::Sender<Card>,
     ) -> Self {
-        let room = Room::new(shared.clock.now_ms(), init);
+        let mut room = Room::new(shared.clock.now_ms(), init);
+        if let Some(started_at) = started_at {
+            room.bring_back(started_at);
+        }
         let keeper = Keeper::start(shared.store.clone());
         Self {
             shared,
