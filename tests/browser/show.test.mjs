@@ -89,3 +89,35 @@ test("Firefox watches what Chromium sends", async () => {
     await host.context().close();
   }
 });
+
+test("Chromium watches what Firefox sends", async () => {
+  const firefox = await launchFirefox();
+  try {
+    const host = await firefoxPerson(firefox, server.url, "Fritz");
+    await host.goto(`${server.url}/studio?room=from-firefox`);
+    await host.waitForSelector(".button.live:not([disabled])");
+    await host.click(".button.live");
+    await waitState(host, "live");
+    const viewer = await watch(await person(chromium, "Vera"), server.url, "from-firefox");
+    const picture = await frames(viewer, 0, SAMPLE_MS);
+    assert.ok(picture.frames >= (MIN_FPS * SAMPLE_MS) / 1000 / 2, JSON.stringify(picture));
+    assert.ok((await received(viewer, 0, "audio", 2500)).energy > 0, "sound energy");
+    await viewer.context().close();
+  } finally {
+    await firefox.close();
+  }
+});
+
+test("what a person types stays text", async () => {
+  const attack = '<img src=x onerror="globalThis.owned=1"><script>globalThis.owned=1</script>';
+  const host = await person(chromium, attack.slice(0, 40));
+  const room = await goLive(host, server.url, attack.slice(0, 60));
+  const viewer = await watch(await person(chromium, attack.slice(0, 40)), server.url, room);
+  await viewer.evaluate((text) => globalThis.greenroom.chat(text), attack);
+  for (const page of [host, viewer]) {
+    await page.getByText(attack).first().waitFor();
+    assert.equal(await page.evaluate(() => globalThis.owned), undefined);
+    assert.equal(await page.evaluate(() => document.querySelectorAll('img[src="x"]').length), 0);
+    await page.context().close();
+  }
+});

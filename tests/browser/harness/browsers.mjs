@@ -53,6 +53,18 @@ function countNegotiations() {
   };
 }
 
+/** Keeps the page's WebSockets in reach, to cut them. */
+function keepSockets() {
+  globalThis.sockets = [];
+  const Original = WebSocket;
+  globalThis.WebSocket = class extends Original {
+    constructor(...args) {
+      super(...args);
+      globalThis.sockets.push(this);
+    }
+  };
+}
+
 /** Five 720p pages do not fit on two cores without a GPU: the machine would be under test. */
 function smallCamera() {
   const { mediaDevices } = navigator;
@@ -74,6 +86,7 @@ export async function person(browser, name, viewport = { width: 1280, height: 80
   await context.addInitScript((n) => localStorage.setItem("greenroom.name", n), name);
   await context.addInitScript(countNegotiations);
   await context.addInitScript(smallCamera);
+  await context.addInitScript(keepSockets);
   const page = await context.newPage();
   page.problems = [];
   page.on("pageerror", (error) => page.problems.push(String(error)));
