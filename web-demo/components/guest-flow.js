@@ -273,6 +273,7 @@ export class GuestFlow {
     setButton(this.cam, locked("video") ? "lock" : muted("video") ? "cam-off" : "cam", muted("video") ? "Turn camera on" : "Turn camera off", muted("video"));
     this.cam.hidden = this.flip.hidden = !this.camera.track("video");
     this.lockNote.hidden = !locked("audio") && !locked("video");
+    this.lockNote.textContent = locked("audio") ? "Muted by the host" : "Camera turned off by the host";
   }
 
   async #toggle(kind) {
