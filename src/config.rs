@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 pub use signaling::limits::Limits;
+use signaling::protocol::{MESSAGE_BYTES, SDP_MESSAGE_BYTES};
 
 pub use load::{Override, Source};
 
@@ -156,6 +157,11 @@ impl Config {
         ensure!(
             limits.message_bytes >= 1024 && limits.sdp_message_bytes >= limits.message_bytes,
             "limits.message_bytes must be at least 1024 and limits.sdp_message_bytes not below it"
+        );
+        ensure!(
+            limits.message_bytes <= MESSAGE_BYTES && limits.sdp_message_bytes <= SDP_MESSAGE_BYTES,
+            "limits.message_bytes and limits.sdp_message_bytes can only be lowered: the protocol \
+             itself ends at {MESSAGE_BYTES} and {SDP_MESSAGE_BYTES}"
         );
         ensure!(
             limits.outbox_messages > 0 && limits.room_mailbox > 0 && limits.commands_burst > 0,

@@ -15,7 +15,7 @@ const GREENROOM: &[(&str, &[&str])] = &[
     ("sfu", &["rtp", "signaling::media"]),
     ("net", &["sfu", "rtp", "metrics", "signaling::media", "signaling::protocol"]),
     ("metrics", &[]),
-    ("config", &["signaling::limits"]),
+    ("config", &["signaling::limits", "signaling::protocol"]),
     ("keys", &["config", "signaling::store", "signaling::token"]),
     (
         "http",
