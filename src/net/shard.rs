@@ -283,6 +283,7 @@ impl Shard {
             (Count::MediaMessages, core.messages_out),
             (Count::Retransmissions, core.retransmissions),
             (Count::PaddingBytes, core.padding_bytes),
+            (Count::Replays, core.replays),
             (Count::KeyFramesWanted, core.key_frames_wanted),
             (Count::KeyFramesAsked, core.key_frames_asked),
             (Count::NacksSent, core.nacks_sent),

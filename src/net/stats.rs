@@ -42,6 +42,7 @@ counts! {
     MediaMessages => "greenroom_media_messages_total", "Media messages queued, one or more packets each.";
     Retransmissions => "greenroom_retransmissions_total", "RTP packets retransmitted to viewers.";
     PaddingBytes => "greenroom_padding_bytes_total", "RTP padding added to make packets of a run equal.";
+    Replays => "greenroom_replays_total", "Slots that began with the latest frames instead of waiting for a key frame.";
     KeyFramesWanted => "greenroom_key_frames_wanted_total", "Key-frame requests by viewers, joins included.";
     KeyFramesAsked => "greenroom_key_frames_asked_total", "Key-frame requests sent to publishers.";
     NacksSent => "greenroom_nacks_sent_total", "Sequence numbers asked for again at publishers.";

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use signaling::media::{CloseReason, MediaEvent, RoomKey, Seat, TransportId};
+use signaling::media::{CloseReason, MediaEvent, MediaKind, RoomKey, Seat, TransportId};
 
 use crate::rtp::track::{TrackIn, TrackOut};
 
@@ -283,7 +283,7 @@ impl Sfu {
             self.relays.push_back((id.transport.shard(), RelayMessage::Want(id)));
             self.schedule_publication(now, at);
         }
-        if id.kind == signaling::media::MediaKind::Video {
+        if id.kind == MediaKind::Video && !self.replay(now, index, slot, egress) {
             self.want_key_frame(now, at, egress);
         }
     }

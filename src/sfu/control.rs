@@ -10,6 +10,7 @@ use super::command::ShardCommand;
 use super::drop_reason::DropReason;
 use super::egress::Egress;
 use super::fanout::WANT_LASTS;
+use super::publication::ids;
 use super::relay::RelayMessage;
 use super::session::{Role, Session};
 use super::slab::PublicationId;
@@ -81,9 +82,18 @@ impl Sfu {
         egress: &mut Egress<'_>,
     ) {
         let stage = self.stages.entry(room).or_default();
-        stage.set(seat, Slot { source, audience });
+        let slot = Slot { source, audience };
+        let changed = stage.set(seat, slot) != Some(slot);
         if stage.is_empty() {
             self.stages.remove(&room);
+        }
+        if let Some(transport) = source.filter(|_| changed) {
+            // No frame from before somebody went on air may reach those who see them from now on.
+            for id in ids(transport) {
+                if let Some(publication) = self.publication_by_id(id) {
+                    publication.ring.forget_gop();
+                }
+            }
         }
         self.fill_seat(now, room, seat, egress);
     }

@@ -24,6 +24,8 @@ pub struct Counters {
     pub retransmissions: u64,
     /// Bytes of RTP padding added to equalise segments.
     pub padding_bytes: u64,
+    /// Slots that began with the latest frames instead of waiting for a key frame.
+    pub replays: u64,
     /// Key-frame requests by viewers, joins included.
     pub key_frames_wanted: u64,
     /// Key-frame requests sent to publishers.
@@ -54,6 +56,7 @@ impl Default for Counters {
             messages_out: 0,
             retransmissions: 0,
             padding_bytes: 0,
+            replays: 0,
             key_frames_wanted: 0,
             key_frames_asked: 0,
             nacks_sent: 0,

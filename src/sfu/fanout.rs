@@ -10,7 +10,7 @@ use super::drop_reason::DropReason;
 use super::egress::Egress;
 use super::publication::{Ask, Publication};
 use super::relay::{ClockPair, RelayMessage};
-use super::session::Session;
+use super::session::{Place, Role, Session};
 use super::slab::{PublicationId, Slab};
 use super::subscription::Subscription;
 use super::{Sfu, publication_mut, session_mut};
@@ -61,6 +61,42 @@ impl Sfu {
         if waiting {
             self.want_key_frame(now, at, egress);
         }
+    }
+
+    /// Begin a slot with the publication's latest frames; `false` = it has to wait for a key frame.
+    pub(super) fn replay(
+        &mut self,
+        now: Instant,
+        index: u32,
+        slot: usize,
+        egress: &mut Egress<'_>,
+    ) -> bool {
+        let Some(session) = session_mut(&mut self.sessions, index) else { return false };
+        let Role::Watch(watcher) = &session.role else { return false };
+        let Some(Place::Attached { publication, position }) =
+            watcher.slots.get(slot).map(|slot| &slot.place)
+        else {
+            return false;
+        };
+        let Some(publication) = publication_mut(&mut self.publications, *publication) else {
+            return false;
+        };
+        let Publication { id, ring, clock, subscriptions, .. } = publication;
+        let Some(subscription) = subscriptions.get_mut(*position as usize) else { return false };
+        let (Some(sender), Some(path)) =
+            (session.transport.srtp_sender(), session.transport.path())
+        else {
+            return false;
+        };
+        let counters = &mut self.counters;
+        if subscription.replay(now, ring, sender, path, egress, counters) == 0 {
+            return false;
+        }
+        counters.replays += 1;
+        if subscription.take_report_due() {
+            report(now, *id, *clock, subscription, session, &mut self.scratch, egress);
+        }
+        true
     }
 
     /// Remember a part of a frame that waits for the rest, and wake for whatever is due.

@@ -29,6 +29,14 @@ const RING_AGE: Duration = Duration::from_secs(2);
 /// Bytes of one ring; the oldest slab goes first.
 const RING_BYTES: usize = 4 * 1024 * 1024;
 
+/// A joiner gets frames since a key frame of at most this age at once, without asking for another.
+/// Trade: it must cover the time for which key-frame requests are merged, and every millisecond of
+/// it is more for the joiner's network and decoder to catch up with.
+const GOP_AGE: Duration = Duration::from_millis(600);
+
+/// Bytes of such a replay: half a second of a 4 Mbit/s picture.
+const GOP_BYTES: usize = 256 * 1024;
+
 /// Sequence numbers a ring can find again: 2 s of a 2 000 packets/s publication.
 const RING_INDEX: usize = 4096;
 
@@ -158,7 +166,7 @@ impl Slab {
         self.packets.push(SlabPacket { start, len, pad: 0, marker, sequence, picture });
     }
 
-    /// Group the packets into runs of equal length, padding by at most [`MAX_EQUALISE`] bytes.
+    /// Group the packets into runs of equal length, padding by at most `MAX_EQUALISE` bytes.
     pub fn seal(&mut self) {
         self.runs.clear();
         let mut first = 0;
@@ -207,6 +215,16 @@ pub struct SlabRing {
     /// sequence % RING_INDEX -> (sequence, serial, packet); made when the first slab arrives.
     index: Vec<(u64, u64, u8)>,
     spare: Vec<Arc<Slab>>,
+    gop: Option<Gop>,
+}
+
+/// A key frame and what followed it without a hole.
+#[derive(Debug, Clone, Copy)]
+struct Gop {
+    first_serial: u64,
+    arrived: Instant,
+    bytes: usize,
+    next_sequence: u64,
 }
 
 impl SlabRing {
@@ -237,6 +255,7 @@ impl SlabRing {
             let at = (packet.sequence % RING_INDEX as u64) as usize;
             self.index[at] = (packet.sequence, serial, i as u8);
         }
+        self.follow_gop(slab, serial);
         self.bytes += slab.len();
         self.slabs.push_back(Arc::clone(slab));
         while self.slabs.front().is_some_and(|oldest| {
@@ -244,6 +263,42 @@ impl SlabRing {
         }) {
             self.evict_oldest();
         }
+    }
+
+    fn follow_gop(&mut self, slab: &Slab, serial: u64) {
+        let (Some(first), Some(last)) = (slab.packets().first(), slab.packets().last()) else {
+            return;
+        };
+        let next_sequence = last.sequence + 1;
+        if slab.key_frame {
+            let (arrived, bytes) = (slab.arrived, slab.len());
+            self.gop = Some(Gop { first_serial: serial, arrived, bytes, next_sequence });
+        } else if let Some(gop) = &mut self.gop
+            && first.sequence == gop.next_sequence
+        {
+            gop.bytes += slab.len();
+            gop.next_sequence = next_sequence;
+        } else {
+            self.gop = None;
+        }
+    }
+
+    /// Everything since a fresh key frame, if it has no hole and is not too much: what a viewer who
+    /// joins now can begin with. Empty otherwise.
+    pub fn gop(&self, now: Instant) -> impl Iterator<Item = &Arc<Slab>> + Clone {
+        let fresh = self.gop.filter(|gop| {
+            gop.bytes <= GOP_BYTES
+                && gop.first_serial >= self.first_serial
+                && now.saturating_duration_since(gop.arrived) <= GOP_AGE
+        });
+        let first =
+            fresh.map_or(self.slabs.len(), |gop| (gop.first_serial - self.first_serial) as usize);
+        self.slabs.iter().skip(first)
+    }
+
+    /// What came so far is not for those who join from now on: the audience changed.
+    pub fn forget_gop(&mut self) {
+        self.gop = None;
     }
 
     fn evict_oldest(&mut self) {
@@ -273,6 +328,7 @@ impl SlabRing {
             self.evict_oldest();
         }
         self.index.clear();
+        self.gop = None;
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::rtp::codec::PictureShift;
 use crate::rtp::packet::FixedHeader;
 use crate::rtp::rtcp::SenderInfo;
+use crate::rtp::seq::timestamp_is_newer;
 use crate::rtp::track::{Codec, TrackOut};
 
 use super::counters::Counters;
@@ -31,6 +32,8 @@ const REPAIR_START_BYTES: f64 = 64.0 * 1024.0;
 const REPAIR_INTERVAL: Duration = Duration::from_millis(40);
 /// Recently repaired numbers remembered per viewer.
 const REPAIR_MEMORY: usize = 64;
+/// How much closer the frames of a replay are than they were: 33 ms become 1 ms.
+const REPLAY_SQUEEZE: u32 = 32;
 /// Zeroes to pad from; the last octet of padding is its count (RFC 3550 5.1).
 const PADDING: [[u8; 9]; 9] = padding_table();
 
@@ -83,10 +86,24 @@ struct Anchor {
     distance: i64,
     /// Outgoing - incoming timestamp.
     timestamp_offset: u32,
+    /// Newest incoming timestamp of the replay this source began with, if it began with one.
+    replayed_to: Option<u32>,
     picture: PictureShift,
 }
 
 impl Anchor {
+    /// Frames of a replay are squeezed together just before the live ones. With their own spacing
+    /// a player would take them for real time and stay as far behind as the replay is long.
+    fn timestamp(&self, source: u32) -> u32 {
+        match self.replayed_to {
+            Some(head) if !timestamp_is_newer(source, head) => {
+                let behind = head.wrapping_sub(source) / REPLAY_SQUEEZE;
+                head.wrapping_add(self.timestamp_offset).wrapping_sub(behind)
+            }
+            _ => source.wrapping_add(self.timestamp_offset),
+        }
+    }
+
     fn index(&self, packet: &SlabPacket) -> u64 {
         packet.sequence.wrapping_add_signed(self.distance)
     }
@@ -185,16 +202,38 @@ impl Subscription {
         egress: &mut Egress<'_>,
         counters: &mut Counters,
     ) -> Result<(), DropReason> {
-        let anchor = self.anchored(now, slab)?;
+        let anchor = self.anchored(now, slab, None)?;
         if slab.packets().first().is_some_and(|p| p.sequence < anchor.first) {
             return Err(DropReason::TooLate);
         }
         for run in slab.runs() {
             self.send_run(&anchor, slab, *run, sender, path, egress, counters);
         }
-        self.last_timestamp = slab.timestamp.wrapping_add(anchor.timestamp_offset);
+        let timestamp = anchor.timestamp(slab.timestamp);
+        if timestamp_is_newer(timestamp, self.last_timestamp) {
+            self.last_timestamp = timestamp;
+        }
         self.last_sent = Some(now);
         Ok(())
+    }
+
+    /// Begin with what is kept since a fresh key frame instead of waiting for the next one.
+    /// Returns how many slabs that were; 0 = there is none, or this slot has begun already.
+    pub fn replay(
+        &mut self,
+        now: Instant,
+        ring: &SlabRing,
+        sender: &SrtpSender,
+        path: Path,
+        egress: &mut Egress<'_>,
+        counters: &mut Counters,
+    ) -> usize {
+        let gop = ring.gop(now);
+        let (Some(first), Some(last)) = (gop.clone().next(), gop.clone().last()) else { return 0 };
+        if self.anchor.is_some() || self.anchored(now, first, Some(last.timestamp)).is_err() {
+            return 0;
+        }
+        gop.filter(|slab| self.forward(now, slab, sender, path, egress, counters).is_ok()).count()
     }
 
     #[expect(clippy::too_many_arguments, reason = "the hot path passes what it has, uncopied")]
@@ -244,14 +283,20 @@ impl Subscription {
             marker: packet.marker,
             payload_type: anchor.payload_type,
             sequence: index as u16,
-            timestamp: slab.timestamp.wrapping_add(anchor.timestamp_offset),
+            timestamp: anchor.timestamp(slab.timestamp),
             ssrc: self.ssrc,
         }
         .to_bytes()
     }
 
-    /// The anchor for this slab's source, made now if the source is new.
-    fn anchored(&mut self, now: Instant, slab: &Slab) -> Result<Anchor, DropReason> {
+    /// The anchor for this slab's source, made now if the source is new. `head` is the newest
+    /// timestamp of the replay that begins with it.
+    fn anchored(
+        &mut self,
+        now: Instant,
+        slab: &Slab,
+        head: Option<u32>,
+    ) -> Result<Anchor, DropReason> {
         if let Some(anchor) = self.anchor
             && anchor.publication == slab.publication
             && anchor.epoch == slab.epoch
@@ -266,14 +311,11 @@ impl Subscription {
             self.payload_types[slab.codec as usize].ok_or(DropReason::CodecNotNegotiated)?;
         let first = slab.packets().first().ok_or(DropReason::RtpMalformed)?;
         // A pause at the source is a pause for the viewer: time goes on between two sources.
-        let timestamp = match self.last_sent {
-            None => self.last_timestamp,
-            Some(at) => {
-                let elapsed = now.saturating_duration_since(at).as_micros() as u64;
-                let ticks = (elapsed * u64::from(self.clock_rate) / 1_000_000).max(1);
-                self.last_timestamp.wrapping_add(ticks as u32)
-            }
-        };
+        let newest = head.unwrap_or(slab.timestamp);
+        let squeezed = newest.wrapping_sub(slab.timestamp) / REPLAY_SQUEEZE;
+        let elapsed = self.last_sent.map_or(0, |at| now.saturating_duration_since(at).as_micros());
+        let ticks = (elapsed as u64 * u64::from(self.clock_rate) / 1_000_000) as u32;
+        let timestamp = self.last_timestamp.wrapping_add(ticks.max(squeezed + 1));
         let anchor = Anchor {
             publication: slab.publication,
             epoch: slab.epoch,
@@ -282,7 +324,8 @@ impl Subscription {
             rtx_payload_type: rtx_payload_type.filter(|_| self.rtx_ssrc.is_some()),
             first: first.sequence,
             distance: self.next_index as i64 - first.sequence as i64,
-            timestamp_offset: timestamp.wrapping_sub(slab.timestamp),
+            timestamp_offset: timestamp.wrapping_sub(newest),
+            replayed_to: head,
             picture: self.pictures.shift_to(&first.picture),
         };
         self.anchor = Some(anchor);
@@ -347,7 +390,7 @@ impl Subscription {
                     marker: packet.marker,
                     payload_type,
                     sequence: rtx_index as u16,
-                    timestamp: slab.timestamp.wrapping_add(anchor.timestamp_offset),
+                    timestamp: anchor.timestamp(slab.timestamp),
                     ssrc,
                 };
                 // RFC 4588: the original number, then the original payload.

@@ -184,6 +184,56 @@ fn key_frame_storm_reaches_the_publisher_twice_a_second() {
 }
 
 #[test]
+fn joiner_begins_with_the_latest_frames_and_lands_on_the_live_ones() {
+    let mut world = World::new(7, 2, Conditions::CLEAN);
+    let host = world.add_publisher(ROOM, 0, 3, 9);
+    let early = [0, 1].map(|shard| world.add_viewer(ROOM, shard, Seat::HOST));
+    world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
+    world.run_for(Duration::from_secs(2));
+    // Everyone who joins inside the time for which requests are merged shares one key frame.
+    let index = world.peer_of(host);
+    let before = world.peers[index].publish().key_frame_requests;
+    let replays = |world: &World| world.shards.iter().map(|s| s.counters().replays).sum::<u64>();
+    let replays_before = replays(&world);
+    let first = world.add_viewer(ROOM, 1, Seat::HOST);
+    world.run_for(Duration::from_millis(400));
+    let late = [0, 1].map(|shard| world.add_viewer(ROOM, shard, Seat::HOST));
+    world.run_for(Duration::from_millis(60));
+    assert_eq!(world.peers[index].publish().key_frame_requests, before + 1);
+    assert_eq!(replays(&world), replays_before + 2);
+    world.run_for(Duration::from_secs(1));
+    let newest = |world: &World, viewer: usize| *whole_frames(world, viewer).last().unwrap();
+    for viewer in late.into_iter().chain([first]) {
+        let frames = whole_frames(&world, viewer);
+        assert!(frames.windows(2).all(|w| w[1] == w[0] + 1), "no hole at the hand-over");
+        assert_eq!(newest(&world, viewer), newest(&world, early[0]), "as live as an old viewer");
+        let timestamps: Vec<u32> =
+            world.peers[viewer].watch().timestamps.values().copied().collect();
+        let steps: Vec<u32> = timestamps.windows(2).map(|w| w[1].wrapping_sub(w[0])).collect();
+        assert!(steps.iter().all(|step| matches!(step, 0 | 90..=94 | 3_000)), "{steps:?}");
+        assert!(steps.iter().filter(|step| **step == 3_000).count() > 25, "then live spacing");
+    }
+}
+
+#[test]
+fn nothing_from_before_going_live_is_replayed() {
+    let mut world = World::new(8, 1, Conditions::CLEAN);
+    let guest = world.add_publisher(ROOM, 0, 2, 9);
+    let staff = world.add_viewer(ROOM, 0, Seat(1));
+    let viewer = world.add_viewer(ROOM, 0, Seat(1));
+    let id = world.transport_of(staff);
+    world.command_all(&ShardCommand::SetViewer { id, backstage: true, own_seat: None });
+    world.set_seat(ROOM, Seat(1), Some(guest), Audience::Backstage);
+    world.run_for(Duration::from_millis(400));
+    let index = world.peer_of(guest);
+    let on_air_at = world.peers[index].publish().frame;
+    world.set_seat(ROOM, Seat(1), Some(guest), Audience::Everyone);
+    world.run_for(Duration::from_secs(2));
+    let frames = whole_frames(&world, viewer);
+    assert!(frames[0] >= on_air_at, "frame {} was shot backstage", frames[0]);
+}
+
+#[test]
 fn vanished_publisher_is_lost_then_closed_and_nothing_remains() {
     let mut world = World::new(6, 1, Conditions::CLEAN);
     let host = world.add_publisher(ROOM, 0, 2, 9);

@@ -310,7 +310,7 @@ impl Publish {
             self.sent.insert(self.sequence, packet);
             self.sequence = self.sequence.wrapping_add(1);
         }
-        if self.frame % 30 == 0 {
+        if self.frame.is_multiple_of(30) {
             self.send_report(seal, out);
         }
         self.frame += 1;

@@ -46,11 +46,17 @@ enum Target {
     Peer(usize),
 }
 
+/// When, in which order among equals, where to, what.
+type Delivery = (Instant, u64, Target, Vec<u8>);
+
+/// Something done to a shard's core.
+type Act<'a> = Box<dyn FnOnce(&mut Sfu, Instant, &mut Egress<'_>) + 'a>;
+
 pub struct World {
     start: Instant,
     pub now: Instant,
     order: u64,
-    queue: BinaryHeap<Reverse<(Instant, u64, Target, Vec<u8>)>>,
+    queue: BinaryHeap<Reverse<Delivery>>,
     pub shards: Vec<Sfu>,
     pub peers: Vec<Peer>,
     shard_of: Vec<usize>,
@@ -253,11 +259,7 @@ impl World {
         self.with_shard_dyn(shard, Box::new(act));
     }
 
-    fn with_shard_dyn<'a>(
-        &mut self,
-        shard: usize,
-        act: Box<dyn FnOnce(&mut Sfu, Instant, &mut Egress<'_>) + 'a>,
-    ) {
+    fn with_shard_dyn(&mut self, shard: usize, act: Act<'_>) {
         let now = self.now;
         let mut sent = Vec::new();
         let mut sink = |batch: &mut Batch| {

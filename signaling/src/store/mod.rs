@@ -1,6 +1,6 @@
 //! The embedded store: one SQLite file with the ledger and everything that outlives a restart.
 //!
-//! One thread writes ([`writer`]), one reads; callers are async and never touch the disk. A reply
+//! One thread writes (`writer`), one reads; callers are async and never touch the disk. A reply
 //! leaves only after the commit that holds it is durable.
 #![expect(clippy::disallowed_methods, reason = "I/O shell")]
 

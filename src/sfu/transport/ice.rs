@@ -25,7 +25,7 @@ pub struct StunOutcome {
     /// The check made this path the selected one.
     pub nominated: bool,
     /// A path that is no longer valid, for the demux to forget. Others die in `restart`s, see
-    /// [`IceAgent::is_validated`].
+    /// `Transport::is_validated`.
     pub evicted: Option<Path>,
 }
 
