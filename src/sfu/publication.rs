@@ -90,8 +90,7 @@ impl Publication {
         self.gate_open = open;
         self.ring.clear();
         if let Some(intake) = &mut self.intake {
-            intake.epoch = intake.epoch.wrapping_add(1);
-            intake.building = None;
+            intake.new_epoch();
             intake.ready = false;
         }
     }
@@ -188,6 +187,21 @@ impl Intake {
         Self { track, receiver: None, epoch: 0, ready: false, building: None, last_frame: None }
     }
 
+    /// What comes from here on is another stream to viewers.
+    fn new_epoch(&mut self) {
+        self.epoch = self.epoch.wrapping_add(1);
+        self.building = None;
+        self.last_frame = None;
+    }
+
+    /// The publisher changed its SSRC (a restarted encoder, a replaced track): other numbers, and
+    /// nothing of the old stream can be repaired any more.
+    fn begin_anew(&mut self, ring: &mut SlabRing) {
+        self.receiver = None;
+        self.new_epoch();
+        ring.clear();
+    }
+
     /// The codec behind a payload type.
     #[must_use]
     pub fn codec(&self, payload_type: u8) -> Option<Codec> {
@@ -232,6 +246,9 @@ impl Publication {
         let Self { id, ring, gate_open, intake, key_frame, .. } = self;
         let intake = intake.as_mut().ok_or(DropReason::UnknownSsrc)?;
         let codec = intake.codec(header.payload_type).ok_or(DropReason::UnknownPayloadType)?;
+        if !recovered && intake.receiver.as_ref().is_some_and(|r| r.ssrc != header.ssrc) {
+            intake.begin_anew(ring);
+        }
         let nack = *gate_open && intake.track.feedback.nack && id.kind == MediaKind::Video;
         let receiver = intake
             .receiver

@@ -143,6 +143,28 @@ fn replacing_the_source_keeps_numbers_continuous() {
 }
 
 #[test]
+fn publisher_that_changes_its_ssrc_goes_on() {
+    let mut world = World::new(9, 2, Conditions::CLEAN);
+    let host = world.add_publisher(ROOM, 0, 3, 60_000);
+    let viewers = [0, 1].map(|shard| world.add_viewer(ROOM, shard, Seat::HOST));
+    world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
+    world.run_for(Duration::from_secs(2));
+    let index = world.peer_of(host);
+    let publish = world.peers[index].publish();
+    let changed_at = publish.frame;
+    // Numbers that would all be too old for the stream before.
+    (publish.ssrc, publish.sequence) = (77, 30_000);
+    world.run_for(Duration::from_secs(2));
+    for viewer in viewers {
+        let frames = whole_frames(&world, viewer);
+        let after = frames.iter().filter(|frame| **frame >= changed_at).count();
+        assert!(after > 50, "{after} frames of the new stream");
+        let sequences: Vec<i64> = world.peers[viewer].watch().received.keys().copied().collect();
+        assert!(sequences.windows(2).all(|w| w[1] == w[0] + 1), "numbers go on");
+    }
+}
+
+#[test]
 fn audience_decides_who_receives() {
     let mut world = World::new(4, 1, Conditions::CLEAN);
     let guest = world.add_publisher(ROOM, 0, 2, 9);
