@@ -12,8 +12,8 @@ use crate::rtp::sdp::{
     WhepOffer,
 };
 use crate::rtp::track::{TrackIn, TrackOut};
-use crate::sfu::command::{Purpose, Remote, ShardCommand, TransportSpec};
-use crate::sfu::transport::{DtlsRole, Fingerprint, IceCredentials, SrtpProfiles};
+use crate::sfu::command::{Purpose, ShardCommand, TransportSpec};
+use crate::sfu::transport::{DtlsRole, Fingerprint, IceCredentials, Remote, SrtpProfiles};
 
 /// `Lost` for a transport that only watches.
 ///

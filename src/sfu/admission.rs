@@ -7,7 +7,7 @@ use signaling::media::{CloseReason, MediaEvent, MediaKind, RoomKey, Seat, Transp
 use crate::rtp::track::{TrackIn, TrackOut};
 
 use super::bandwidth::policer::Policer;
-use super::command::{Purpose, Remote, TransportSpec};
+use super::command::{Purpose, TransportSpec};
 use super::control::WANT_AGAIN;
 use super::drop_reason::DropReason;
 use super::egress::{Egress, Path};
@@ -17,7 +17,7 @@ use super::relay::RelayMessage;
 use super::session::{OutSlot, Place, Role, Session, Watcher};
 use super::slab::PublicationId;
 use super::subscription::Subscription;
-use super::transport::{Transport, TransportEvent, TransportSetup};
+use super::transport::{Remote, Transport, TransportEvent, TransportSetup};
 use super::{Sfu, publication_mut, session_mut};
 
 impl Sfu {

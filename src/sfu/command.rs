@@ -7,18 +7,7 @@ use bytes::Bytes;
 use signaling::media::{Audience, Channel, CloseReason, MediaKind, RoomKey, Seat, TransportId};
 
 use crate::rtp::track::{TrackIn, TrackOut};
-use crate::sfu::transport::{DtlsRole, Fingerprint, IceCredentials, SrtpProfiles};
-
-/// The peer's half of a session, known from its offer or (for a watch transport) its answer.
-#[derive(Debug, Clone)]
-pub struct Remote {
-    /// Its ICE credentials.
-    pub ice: IceCredentials,
-    /// The fingerprint its certificate must have.
-    pub fingerprint: Fingerprint,
-    /// Our DTLS role towards it.
-    pub role: DtlsRole,
-}
+use crate::sfu::transport::{IceCredentials, Remote, SrtpProfiles};
 
 /// What a transport is for. One-way, always.
 #[derive(Debug, Clone)]

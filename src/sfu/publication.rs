@@ -14,7 +14,7 @@ use super::drop_reason::DropReason;
 use super::picture::PicturePatch;
 use super::receiver::{Arrival, Receiver};
 use super::relay::ClockPair;
-use super::slab::{PublicationId, Slab, SlabRing};
+use super::slab::{MAX_PAYLOAD, PublicationId, Slab, SlabRing};
 use super::subscription::Subscription;
 
 /// Time between key-frame requests to one publisher. Trade: at most 2 a second whatever a
@@ -24,10 +24,6 @@ pub const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(500);
 /// Longest a part of a frame waits for the rest. Trade: a publisher's pacer spreads big frames
 /// over several milliseconds; waiting longer for a longer GSO run would add to every viewer's delay.
 pub const FLUSH_AFTER: Duration = Duration::from_millis(2);
-
-/// Largest RTP payload accepted. Trade: an Ethernet frame holds no more, and a larger one could not
-/// be forwarded without fragments.
-pub const MAX_PAYLOAD: usize = 1500;
 
 /// A publication as one shard sees it: the ring, the viewers' slots and, on the publisher's own
 /// shard, the receive side.

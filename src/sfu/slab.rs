@@ -17,6 +17,10 @@ use crate::rtp::track::Codec;
 /// (170 ns a packet against 99 at 20), and a longer one keeps the next viewer waiting.
 pub const SLAB_PACKETS: usize = 16;
 
+/// Largest RTP payload accepted. Trade: an Ethernet frame holds no more, and a larger one could not
+/// be forwarded without fragments.
+pub const MAX_PAYLOAD: usize = 1500;
+
 /// Most padding added to a packet so that a run of equal segments is not cut. Trade:
 /// libwebrtc splits a frame into packets that differ by one byte, which alone would end every run;
 /// eight bytes cover that and stay below 1 % of a full packet.

@@ -16,9 +16,8 @@ use super::counters::Counters;
 use super::drop_reason::DropReason;
 use super::egress::{Egress, Path};
 use super::picture::PictureCounters;
-use super::publication::MAX_PAYLOAD;
 use super::relay::ClockPair;
-use super::slab::{PublicationId, Run, Slab, SlabPacket, SlabRing};
+use super::slab::{MAX_PAYLOAD, PublicationId, Run, Slab, SlabPacket, SlabRing};
 use super::transport::SrtpSender;
 
 /// Retransmissions per second and viewer. Trade: repairs 4 % loss of a 2 500 packets/s stream, and

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use greenroom::rtp::track::{
     Codec, CodecParameters, ExtensionIds, FeedbackKinds, TrackIn, TrackOut,
 };
-use greenroom::sfu::command::{Purpose, Remote, ShardCommand, TransportSpec};
+use greenroom::sfu::command::{Purpose, ShardCommand, TransportSpec};
 use greenroom::sfu::egress::{Batch, Egress, Path};
-use greenroom::sfu::transport::{DtlsRole, IceCredentials, Shared, SrtpProfiles};
+use greenroom::sfu::transport::{DtlsRole, IceCredentials, Remote, Shared, SrtpProfiles};
 use greenroom::sfu::{Sfu, SfuConfig};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

@@ -74,6 +74,11 @@ pub struct FullIntraRequest {
     pub sequence: u8,
 }
 
+/// A big-endian two's complement number of 24 bits.
+const fn signed_24([high, middle, low]: [u8; 3]) -> i32 {
+    i32::from_be_bytes([high, middle, low, 0]) >> 8
+}
+
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use crate::rtp::cursor::Cursor;
 use crate::rtp::error::RtpError;
 use crate::rtp::rtcp::twcc::TransportFeedback;
-use crate::rtp::rtcp::{FullIntraRequest, ReportBlock, SenderInfo, format, packet_type};
+use crate::rtp::rtcp::{FullIntraRequest, ReportBlock, SenderInfo, format, packet_type, signed_24};
 
 const REPORT_BLOCK_LEN: usize = 24;
 const FIR_ENTRY_LEN: usize = 8;
@@ -181,11 +181,6 @@ fn read_report_block(block: &[u8]) -> Result<ReportBlock, RtpError> {
         last_sr: cursor.u32()?,
         delay_since_last_sr: cursor.u32()?,
     })
-}
-
-/// A big-endian two's complement number of 24 bits.
-pub(super) const fn signed_24([high, middle, low]: [u8; 3]) -> i32 {
-    i32::from_be_bytes([high, middle, low, 0]) >> 8
 }
 
 fn sender_report(mut body: Cursor<'_>, count: usize) -> Result<Packet<'_>, RtpError> {

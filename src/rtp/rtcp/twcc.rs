@@ -4,7 +4,7 @@
 
 use crate::rtp::cursor::Cursor;
 use crate::rtp::error::RtpError;
-use crate::rtp::rtcp::parse::signed_24;
+use crate::rtp::rtcp::signed_24;
 
 /// Unit of the deltas, in microseconds.
 pub(super) const TICK_US: i64 = 250;

@@ -3,11 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::sfu::command::Remote;
 use crate::sfu::drop_reason::DropReason;
 use crate::sfu::egress::{Egress, Path};
-use crate::sfu::transport::IceCredentials;
 use crate::sfu::transport::stun::{self, StunRequest};
+use crate::sfu::transport::{IceCredentials, Remote};
 
 /// Sending pauses this long after the last authenticated packet: a dead address gets media for no
 /// longer than RFC 7675 allows, and a cut of up to 15 s costs no pause.

@@ -25,7 +25,6 @@ use self::sctp::{DataChannels, SctpShared};
 pub use self::srtp::{Profile, SrtpSender};
 use self::srtp::{Receiver, SrtcpSender};
 pub use self::stun::StunRequest;
-use crate::sfu::command::Remote;
 use crate::sfu::drop_reason::DropReason;
 use crate::sfu::egress::{Egress, Path};
 
@@ -50,6 +49,17 @@ pub enum DtlsRole {
 /// SHA-256 of the peer's certificate (RFC 8122), compared before any key is exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint(pub [u8; 32]);
+
+/// The peer's half of a session, known from its offer or (for a watch transport) its answer.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    /// Its ICE credentials.
+    pub ice: IceCredentials,
+    /// The fingerprint its certificate must have.
+    pub fingerprint: Fingerprint,
+    /// Our DTLS role towards it.
+    pub role: DtlsRole,
+}
 
 /// Which SRTP protection profiles a handshake may end with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
