@@ -164,9 +164,19 @@ impl Config {
              itself ends at {MESSAGE_BYTES} and {SDP_MESSAGE_BYTES}"
         );
         ensure!(
-            limits.outbox_messages > 0 && limits.room_mailbox > 0 && limits.commands_burst > 0,
-            "limits.outbox_messages, limits.room_mailbox and limits.commands_burst must be above 0"
+            limits.outbox_messages > 0 && limits.room_mailbox > 0,
+            "limits.outbox_messages and limits.room_mailbox must be above 0"
         );
+        let rates = [
+            ("commands_per_second", limits.commands_per_second),
+            ("commands_burst", limits.commands_burst),
+            ("gifts_per_second", limits.gifts_per_second),
+            ("gifts_burst", limits.gifts_burst),
+            ("joins_per_second", limits.joins_per_second),
+        ];
+        for (name, rate) in rates {
+            ensure!(rate > 0, "limits.{name} must be above 0");
+        }
         Ok(())
     }
 }

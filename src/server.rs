@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::config::Config;
+use crate::http::connects::Connects;
 use crate::http::numbers::Numbers;
 use crate::http::{App, app, serve};
 use crate::keys;
@@ -65,7 +66,9 @@ impl Server {
         let (stop, draining) = watch::channel(false);
         let limits = config.limits.clone();
         let (signaling, sessions) = Signaling::new(rooms.clone(), keys, limits, draining.clone());
-        let state = App { config: config.clone(), signaling, store: store.clone(), metrics };
+        let connects = Connects::new(config.limits.connects_per_second);
+        let state =
+            App { config: config.clone(), signaling, store: store.clone(), metrics, connects };
         let http = tokio::spawn(serve::serve(listener, app(state), config.clone(), draining));
         let media_addrs = media.addresses().map(<[SocketAddr]>::to_vec).collect();
         Ok(Self { addr, media_addrs, config, media, stop, http, rooms, sessions, store })

@@ -156,6 +156,53 @@ async fn a_burst_passes_a_flood_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn connects_of_one_address_at_the_limit_and_one_past_it() {
+    let server = Fixture::with(|config| config.limits.connects_per_second = 3).await;
+    let mut inside = Vec::new();
+    let refused = loop {
+        match server.connect_from(None).await {
+            Ok(client) => inside.push(client),
+            Err(error) => break error,
+        }
+    };
+    assert!(inside.len() >= 3, "{} were let in", inside.len());
+    let tokio_tungstenite::tungstenite::Error::Http(response) = refused else {
+        panic!("{refused}")
+    };
+    assert_eq!(response.status(), 429);
+    let body = response.into_body().unwrap_or_default();
+    assert!(String::from_utf8_lossy(&body).contains("rate_limited"));
+    let whip =
+        "POST /whip/r1 HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    let (status, head, _) = server.http(whip).await;
+    assert_eq!(status, 429, "{head}");
+    assert!(head.contains("retry-after") && head.contains("access-control-allow-origin"), "{head}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn joins_of_one_room_at_the_limit_and_one_past_it() {
+    let server = Fixture::with(|config| config.limits.joins_per_second = 2).await;
+    let (_host, ..) = server.join("r1", "host", "Hana").await;
+    let (mut viewer, ..) = server.join("r1", "viewer", "Vera").await;
+    viewer.ok("room.leave", json!({})).await;
+    let ask = json!({"room": "r1", "media": false});
+    let mut joined = 0;
+    let refusal = loop {
+        let id = viewer.begin("room.join", ask.clone()).await;
+        let reply = viewer.reply(id).await;
+        if reply["ok"] != true {
+            break reply["refusal"].clone();
+        }
+        joined += 1;
+        viewer.ok("room.leave", json!({})).await;
+        assert!(joined < 20, "no limit");
+    };
+    assert_eq!(refusal["code"], "rate_limited");
+    tokio::time::sleep(Duration::from_millis(refusal["retryAfterMs"].as_u64().expect("ms"))).await;
+    viewer.ok("room.join", ask).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn silence_before_hello_is_closed() {
     let server = Fixture::with(|config| config.limits.hello_ms = 300).await;
     let mut client = server.connect().await;

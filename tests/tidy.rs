@@ -26,6 +26,7 @@ const GREENROOM: &[(&str, &[&str])] = &[
             "signaling::limits",
             "signaling::media",
             "signaling::protocol",
+            "signaling::rate",
             "signaling::room",
             "signaling::rooms",
             "signaling::server",
@@ -42,12 +43,13 @@ const SIGNALING: &[(&str, &[&str])] = &[
     ("token", &["protocol", "economy"]),
     ("economy", &["protocol"]),
     ("stage", &["protocol", "media"]),
-    ("chat", &["protocol"]),
+    ("rate", &[]),
+    ("chat", &["protocol", "rate"]),
     ("moderation", &["protocol"]),
-    ("room", &["stage", "chat", "moderation", "economy", "protocol", "media", "token"]),
+    ("room", &["stage", "chat", "moderation", "economy", "protocol", "media", "rate", "token"]),
     ("store", &["room", "economy", "protocol", "token"]),
-    ("rooms", &["room", "store", "economy", "protocol", "media", "token", "limits"]),
-    ("server", &["rooms", "room", "protocol", "token", "limits"]),
+    ("rooms", &["room", "store", "economy", "protocol", "media", "rate", "token", "limits"]),
+    ("server", &["rooms", "room", "protocol", "rate", "token", "limits"]),
 ];
 
 fn root() -> PathBuf {

@@ -6,6 +6,7 @@ pub mod limits;
 pub mod media;
 pub mod moderation;
 pub mod protocol;
+pub mod rate;
 pub mod room;
 pub mod rooms;
 pub mod server;

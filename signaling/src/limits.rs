@@ -17,6 +17,15 @@ pub struct Limits {
     pub commands_per_second: u32,
     /// Commands of one connection in one burst.
     pub commands_burst: u32,
+    /// Gifts per second of one person in the long run; past it `rate_limited`, the key unused.
+    pub gifts_per_second: u32,
+    /// Gifts of one person in one burst.
+    pub gifts_burst: u32,
+    /// Joins per second of one room, and the most at once; past it `rate_limited`.
+    pub joins_per_second: u32,
+    /// WebSocket upgrades, WHIP and WHEP requests per second of one address, and the most at once;
+    /// past it 429. 0 = no limit, for a proxy in front.
+    pub connects_per_second: u32,
     /// Milliseconds from the WebSocket upgrade to an accepted `hello`.
     pub hello_ms: u64,
     /// Milliseconds between keep-alive pings; three unanswered ones end the connection.
@@ -40,6 +49,10 @@ impl Default for Limits {
             sdp_message_bytes: 64 * 1024,
             commands_per_second: 50,
             commands_burst: 100,
+            gifts_per_second: 10,
+            gifts_burst: 20,
+            joins_per_second: 200,
+            connects_per_second: 20,
             hello_ms: 10_000,
             ping_ms: 15_000,
             outbox_messages: 256,

@@ -4,6 +4,7 @@
 //! behind the limits of a public listener.
 
 mod api;
+pub mod connects;
 mod health;
 pub(crate) mod numbers;
 mod origin;
@@ -35,6 +36,8 @@ pub struct App {
     pub store: Store,
     /// Everything `/metrics` shows.
     pub metrics: Metrics,
+    /// How often one address may come.
+    pub connects: connects::Connects,
 }
 
 /// Every route of the server.
@@ -43,7 +46,7 @@ pub fn app(state: App) -> Router {
         .merge(health::routes())
         .merge(api::routes(state.config.dev))
         .merge(ws::routes())
-        .merge(whip::routes(whip::Whip::new(state.signaling.clone())))
+        .merge(whip::routes(whip::Whip::new(state.signaling.clone(), state.connects.clone())))
         .merge(pages::routes())
         .layer(DefaultBodyLimit::max(state.config.limits.sdp_message_bytes))
         .layer(from_fn(security::headers))

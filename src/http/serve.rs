@@ -40,6 +40,15 @@ pub struct Connection {
     pub unauthenticated: Arc<Permit>,
 }
 
+#[cfg(test)]
+impl Connection {
+    /// One of this address.
+    pub(super) fn of(peer: SocketAddr) -> Self {
+        let permit = Gate::default().enter(peer.ip(), 1).expect("the first");
+        Self { peer, unauthenticated: Arc::new(permit) }
+    }
+}
+
 /// Connections without authentication, by address.
 #[derive(Debug, Default, Clone)]
 struct Gate {
@@ -76,7 +85,7 @@ impl Drop for Permit {
 }
 
 /// One person owns a /64 of IPv6, so that is what counts as an address.
-fn prefix(address: IpAddr) -> IpAddr {
+pub(super) fn prefix(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
             let network = u128::from(v6) & !u128::from(u64::MAX);

@@ -8,7 +8,7 @@ use axum::routing::get;
 use axum::{Extension, Router};
 
 use super::serve::Connection;
-use super::{App, origin};
+use super::{App, api, origin};
 
 /// Read buffer of one socket. Trade: a command is a few hundred bytes, an SDP takes four reads;
 /// the library's 128 KiB would be half of a viewer's memory.
@@ -30,6 +30,11 @@ async fn upgrade(
     }
     if app.signaling.is_draining() {
         return (StatusCode::SERVICE_UNAVAILABLE, "The server is stopping.\n").into_response();
+    }
+    let from = connection.as_ref().map(|Extension(from)| from);
+    let now_ms = app.signaling.rooms().clock().now_ms();
+    if let Err(refusal) = app.connects.admit(from, now_ms) {
+        return api::refused(&refusal);
     }
     let admission = connection.map(|Extension(connection)| connection.unauthenticated);
     let limit = app.config.limits.sdp_message_bytes;

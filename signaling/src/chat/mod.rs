@@ -3,40 +3,16 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::protocol::{ChatMessage, Code, Key, Name, Refusal, Role, UserId, is_deceptive};
+use crate::rate::{Pace, Rate};
 
 /// Messages kept for `chat.history`. Trade: four screens of scrolling back for 100 kB a room.
 pub const HISTORY: usize = 200;
 /// Messages of a new snapshot.
 pub const SNAPSHOT: usize = 50;
-/// One message a second...
-const RATE_MS: u64 = 1000;
-/// ...and three at once.
-const BURST: u64 = 3;
+/// One message a second, three at once.
+const PACE: Pace = Pace::new(1, 3);
 /// Keys remembered per sender. Trade: a retry comes within seconds, that is a few messages.
 const KEYS: usize = 8;
-
-/// A rate with a burst: one unit every `every_ms`, at most `burst` saved up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Rate {
-    /// When the bucket is full again.
-    full_at: u64,
-}
-
-impl Rate {
-    /// Take one unit.
-    ///
-    /// # Errors
-    /// The milliseconds to wait if there is none.
-    pub fn take(&mut self, now_ms: u64, every_ms: u64, burst: u64) -> Result<(), u64> {
-        let full_at = self.full_at.max(now_ms) + every_ms;
-        let allowed = now_ms + every_ms * burst;
-        if full_at > allowed {
-            return Err(full_at - allowed);
-        }
-        self.full_at = full_at;
-        Ok(())
-    }
-}
 
 #[derive(Debug, Default)]
 struct Sender {
@@ -73,7 +49,7 @@ impl Chat {
         }
         sender
             .rate
-            .take(now_ms, RATE_MS, BURST)
+            .take(now_ms, PACE)
             .map_err(|wait| Refusal::new(Code::RateLimited).retry_after(wait))?;
         self.last += 1;
         sender.keys.push_back((key, self.last));
@@ -127,7 +103,7 @@ impl Chat {
 
     /// Forget rate and keys of somebody who left. A retry after that is a new message.
     pub fn forget(&mut self, user: &UserId, now_ms: u64) {
-        if self.senders.get(user).is_some_and(|s| s.rate.full_at <= now_ms) {
+        if self.senders.get(user).is_some_and(|s| s.rate.is_full(now_ms)) {
             self.senders.remove(user);
         }
     }

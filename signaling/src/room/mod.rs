@@ -26,7 +26,7 @@ pub use input::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::chat::{Chat, Rate};
+use crate::chat::Chat;
 use crate::economy::Catalogue;
 use crate::media::{Channel, MediaEvent, TransportId};
 use crate::moderation::Moderation;
@@ -34,6 +34,7 @@ use crate::protocol::{
     Answer, ByeReason, Code, Command, EndReason, Envelope, EventMessage, GuestPolicy, Person,
     Refusal, RoomId, UserId,
 };
+use crate::rate::{Pace, Rate};
 use crate::stage::{Rules, Stage};
 
 use life::Life;
@@ -58,6 +59,8 @@ pub struct RoomInit {
     pub secret: [u8; 32],
     /// Most people at once.
     pub max_people: usize,
+    /// How fast one person may send gifts.
+    pub gift_pace: Pace,
 }
 
 impl RoomInit {
@@ -65,12 +68,23 @@ impl RoomInit {
     #[must_use]
     pub fn new(room: RoomId, host: Person, secret: [u8; 32]) -> Self {
         let title = host.name.as_str().to_owned();
-        Self { room, host, title, policy: GuestPolicy::default(), secret, max_people: MAX_PEOPLE }
+        Self {
+            room,
+            host,
+            title,
+            policy: GuestPolicy::default(),
+            secret,
+            max_people: MAX_PEOPLE,
+            gift_pace: GIFT_PACE,
+        }
     }
 }
 
 /// People per room. Trade: one room's task applies an event to that many outboxes.
 pub const MAX_PEOPLE: usize = 10_000;
+/// Gifts of one person: ten a second, twenty at once. Trade: faster than anybody taps, and a script
+/// costs the ledger no more than ten people do.
+pub const GIFT_PACE: Pace = Pace::new(10, 20);
 /// Connections of one person in one room. Trade: a phone, a laptop and some forgotten tabs.
 pub const MAX_CONNS: usize = 8;
 
@@ -102,6 +116,7 @@ pub struct Room {
     host: Person,
     title: String,
     max_people: usize,
+    gift_pace: Pace,
     now: u64,
     life: Life,
     stage: Stage,
@@ -158,6 +173,7 @@ impl Room {
             host: init.host,
             title,
             max_people: init.max_people,
+            gift_pace: init.gift_pace,
             now: now_ms,
             life: Life::preview(now_ms),
             stage: Stage::new(init.policy, Rules::default()),
@@ -391,6 +407,12 @@ impl Room {
     #[must_use]
     pub fn host(&self) -> &Person {
         &self.host
+    }
+
+    /// Whose watch transport this is.
+    #[must_use]
+    pub fn watcher(&self, transport: TransportId) -> Option<ConnId> {
+        self.watchers.get(&transport).copied()
     }
 
     /// Whether it has ended.

@@ -12,9 +12,6 @@ use crate::protocol::{
 
 use super::{Effect, GiftAsk, ReplyTo, Room};
 
-/// Ten gifts a second, twenty at once.
-const GIFT_MS: u64 = 100;
-const GIFT_BURST: u64 = 20;
 /// A Combo ends this long after its last gift.
 const COMBO_MS: u64 = 3_000;
 
@@ -88,7 +85,7 @@ impl Room {
 
     pub(super) fn gift_send(&mut self, to: ReplyTo, user: &UserId, gift: &GiftSend) -> Vec<Effect> {
         if let Some(person) = self.people.get_mut(user)
-            && let Err(wait) = person.gifts.take(self.now, GIFT_MS, GIFT_BURST)
+            && let Err(wait) = person.gifts.take(self.now, self.gift_pace)
         {
             let refusal = Refusal::new(Code::RateLimited).retry_after(wait);
             return vec![Effect::Reply { to, result: Err(refusal) }];

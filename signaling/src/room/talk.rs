@@ -3,12 +3,12 @@
 use crate::protocol::{
     Answer, ChatHistory, ChatHistoryAsk, ChatSend, ChatSent, Code, Refusal, UserId,
 };
+use crate::rate::Pace;
 
 use super::Room;
 
 /// Five `like` messages a second.
-const LIKE_MS: u64 = 200;
-const LIKE_BURST: u64 = 5;
+const LIKES: Pace = Pace::new(5, 5);
 
 impl Room {
     pub(super) fn chat_send(&mut self, user: &UserId, chat: ChatSend) -> Result<Answer, Refusal> {
@@ -30,7 +30,7 @@ impl Room {
         let person = self.people.get_mut(user).ok_or(Code::NotJoined)?;
         person
             .likes
-            .take(self.now, LIKE_MS, LIKE_BURST)
+            .take(self.now, LIKES)
             .map_err(|wait| Refusal::new(Code::RateLimited).retry_after(wait))?;
         self.likes = self.likes.saturating_add(u64::from(n));
         self.pulse.counters = true;

@@ -1,14 +1,16 @@
 //! The connections of one room: where replies and events go.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use axum::extract::ws::Utf8Bytes;
 use tokio::sync::{oneshot, watch};
 
 use crate::media::Channel;
 use crate::protocol::{Answer, ByeReason, Refusal, Reply};
+use crate::rate::{STRIKES, SharedRate};
 use crate::room::{ConnId, To};
-use crate::rooms::outbox::Outbox;
+use crate::rooms::outbox::{Farewell, Outbox};
 
 /// Reply path of a connection without a socket.
 pub(crate) type Answered = oneshot::Sender<Result<Answer, Refusal>>;
@@ -16,8 +18,8 @@ pub(crate) type Answered = oneshot::Sender<Result<Answer, Refusal>>;
 /// The other end of a connection.
 #[derive(Debug)]
 pub(crate) enum Sink {
-    /// A WebSocket.
-    Socket(Outbox),
+    /// A WebSocket, and the rate that its commands on every carrier share.
+    Socket(Outbox, Arc<SharedRate>),
     /// A WHIP or WHEP session: replies go to whoever asked, events nowhere, and the end is told.
     Http(watch::Sender<bool>),
 }
@@ -94,7 +96,7 @@ impl Conns {
     pub(crate) fn close(&mut self, conn: ConnId, reason: ByeReason) {
         let Some(gone) = self.conns.remove(&conn) else { return };
         match gone.sink {
-            Sink::Socket(outbox) => outbox.close(reason),
+            Sink::Socket(outbox, _) => outbox.close(reason),
             Sink::Http(ended) => {
                 ended.send_replace(true);
             }
@@ -112,7 +114,7 @@ impl Conns {
     pub(crate) fn reply(&mut self, conn: ConnId, id: u32, result: Result<Answer, Refusal>) {
         let Some(conn) = self.conns.get_mut(&conn) else { return };
         match &conn.sink {
-            Sink::Socket(outbox) => {
+            Sink::Socket(outbox, _) => {
                 outbox.push(Reply::new(id, result).to_json().into());
             }
             Sink::Http(_) => {
@@ -149,6 +151,21 @@ impl Conns {
         self.conns.values_mut().filter(|conn| wanted(conn)).for_each(|conn| conn.push(text));
     }
 
+    /// Take one command of a connection from its rate; one that goes on past it is told to end.
+    ///
+    /// # Errors
+    /// The milliseconds to wait.
+    pub(crate) fn take(&self, conn: ConnId, now_ms: u64) -> Result<(), u64> {
+        let Some(Sink::Socket(outbox, rate)) = self.conns.get(&conn).map(|conn| &conn.sink) else {
+            return Ok(());
+        };
+        rate.take(now_ms).inspect_err(|_| {
+            if rate.strikes() >= STRIKES {
+                outbox.close(Farewell::FLOOD);
+            }
+        })
+    }
+
     /// All of them.
     pub(crate) fn ids(&self) -> Vec<ConnId> {
         self.conns.keys().copied().collect()
@@ -157,7 +174,7 @@ impl Conns {
 
 impl Conn {
     fn push(&mut self, text: &Utf8Bytes) {
-        let Sink::Socket(outbox) = &self.sink else { return };
+        let Sink::Socket(outbox, _) = &self.sink else { return };
         match &mut self.held {
             Some((_, held)) if held.len() < HELD => held.push(text.clone()),
             Some(_) => outbox.close(ByeReason::SlowConsumer),
@@ -173,9 +190,13 @@ mod tests {
     use super::*;
     use crate::rooms::outbox::OutboxReader;
 
+    fn rate() -> Arc<SharedRate> {
+        Arc::new(SharedRate::new(crate::rate::Pace::new(50, 100)))
+    }
+
     fn socket(conns: &mut Conns, id: u64) -> OutboxReader {
         let (outbox, reader) = Outbox::new(8, 1000);
-        conns.add(ConnId(id), 1, Sink::Socket(outbox));
+        conns.add(ConnId(id), 1, Sink::Socket(outbox, rate()));
         conns.enter(ConnId(id));
         reader
     }
@@ -197,11 +218,29 @@ mod tests {
     }
 
     #[test]
+    fn carriers_share_a_rate_and_a_flood_ends_the_connection() {
+        let mut conns = Conns::default();
+        let (outbox, reader) = Outbox::new(8, 1000);
+        let rate = rate();
+        conns.add(ConnId(1), 1, Sink::Socket(outbox, rate.clone()));
+        assert!((0..60).all(|_| rate.take(1).is_ok()), "on the WebSocket");
+        assert!((0..40).all(|_| conns.take(ConnId(1), 1).is_ok()), "on a data channel");
+        let farewell = reader.farewell();
+        for _ in 1..STRIKES {
+            assert_eq!(conns.take(ConnId(1), 1), Err(20));
+        }
+        assert!(farewell.borrow().is_none());
+        assert!(conns.take(ConnId(1), 1).is_err());
+        assert_eq!(*farewell.borrow(), Some(Farewell::FLOOD));
+        assert!(conns.take(ConnId(2), 1).is_ok(), "nobody");
+    }
+
+    #[test]
     fn audiences() {
         let mut conns = Conns::default();
         let (mut one, mut two) = (socket(&mut conns, 1), socket(&mut conns, 2));
         let (outside, mut three) = Outbox::new(8, 1000);
-        conns.add(ConnId(3), 1, Sink::Socket(outside));
+        conns.add(ConnId(3), 1, Sink::Socket(outside, rate()));
         (1..4).for_each(|id| conns.reply(ConnId(id), 1, Ok(Answer::EMPTY)));
         let _ = (one.try_next(), two.try_next(), three.try_next());
         conns.set_channel(ConnId(2), Channel::Events, true);

@@ -31,6 +31,7 @@ use crate::media::{
     AddressedMediaEvent, MediaCommand, MediaEvent, MediaHandle, RoomKey, TransportId,
 };
 use crate::protocol::{Code, Name, Person, Refusal, RoomId, UserId};
+use crate::rate::{Pace, SharedRate};
 use crate::room::{ConnId, RoomInit};
 use crate::store::Store;
 use task::Message;
@@ -75,6 +76,7 @@ pub(crate) struct RoomHandle {
     pub(crate) key: RoomKey,
     mailbox: mpsc::Sender<Message>,
     card: watch::Receiver<Card>,
+    joins: Arc<SharedRate>,
 }
 
 impl RoomHandle {
@@ -90,6 +92,15 @@ impl RoomHandle {
     pub(crate) async fn tell_surely(&self, message: Message) {
         // A closed mailbox is a room that has ended and forgotten everybody.
         let _ = self.mailbox.send(message).await;
+    }
+
+    /// Take one join from the room's rate.
+    ///
+    /// # Errors
+    /// `rate_limited`, with the time to wait.
+    pub(crate) fn may_join(&self, now_ms: u64) -> Result<(), Refusal> {
+        let wait = |wait_ms| Refusal::new(Code::RateLimited).retry_after(wait_ms);
+        self.joins.take(now_ms).map_err(wait)
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -254,7 +265,10 @@ impl Rooms {
         self.shared.by_key.insert(key, facts);
         let mut first = Card::new(name, host);
         let mut init = RoomInit::new(name.clone(), host.clone(), rand::random());
-        init.max_people = self.shared.limits.viewers_per_room;
+        let limits = &self.shared.limits;
+        init.max_people = limits.viewers_per_room;
+        init.gift_pace = Pace::new(limits.gifts_per_second, limits.gifts_burst);
+        let joins = Pace::new(limits.joins_per_second, limits.joins_per_second);
         let started_at = was_on.as_ref().map(|show| show.started_at);
         if let Some(show) = was_on {
             (first.title, first.since) = (show.title.clone(), started_at);
@@ -263,7 +277,7 @@ impl Rooms {
         let (card, watched) = watch::channel(first);
         let task = task::RoomTask::new(self.shared.clone(), key, init, started_at, card);
         tokio::spawn(task.run(messages, media));
-        RoomHandle { key, mailbox, card: watched }
+        RoomHandle { key, mailbox, card: watched, joins: Arc::new(SharedRate::new(joins)) }
     }
 }
 

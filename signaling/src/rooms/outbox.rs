@@ -20,6 +20,8 @@ pub struct Farewell {
 impl Farewell {
     /// The client sent a message past the size limit.
     pub const TOO_LARGE: Self = Self { reason: ByeReason::ProtocolError, code: 1009 };
+    /// The client went on sending past its rate.
+    pub const FLOOD: Self = Self { reason: ByeReason::ProtocolError, code: 1013 };
 
     /// Whether the client may connect again by itself.
     #[must_use]

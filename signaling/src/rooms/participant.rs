@@ -38,6 +38,7 @@ impl Rooms {
         let host = Person { user: who.user.clone(), name: who.name.clone() };
         let host = (who.role == TokenRole::Host).then_some(&host);
         let handle = self.find(room, host)?;
+        handle.may_join(self.clock().now_ms())?;
         let conn = self.next_conn();
         let (told, ended) = watch::channel(false);
         let (answer, answered) = oneshot::channel();

@@ -16,10 +16,10 @@ use super::card::Card;
 use super::conns::{Answered, Conns, Sink};
 use super::keep::Keeper;
 use crate::economy::GiftReceipt;
-use crate::media::{MediaEvent, RoomKey, TransportId};
-use crate::protocol::{Answer, ByeReason, Code, Command, Refusal, RoomJoin, UserId};
+use crate::media::{Channel, MediaEvent, RoomKey, TransportId};
+use crate::protocol::{Answer, ByeReason, Code, Command, Envelope, Refusal, RoomJoin, UserId};
 use crate::room::{
-    Carrier, ConnId, Effect, GiftAsk, Identity, Input, ReplyTo, Room, RoomInit, Then,
+    Carrier, ConnId, Effect, GiftAsk, Identity, Input, ReplyTo, Room, RoomInit, Then, Via,
 };
 
 /// What reaches a room's mailbox.
@@ -130,9 +130,7 @@ impl RoomTask {
         while !self.over {
             let deadline = self.room.next_deadline().map(|at| self.shared.clock.instant(at));
             tokio::select! {
-                Some((transport, event)) = media.recv() => {
-                    self.step(Input::Media { transport, event }).await;
-                }
+                Some((transport, event)) = media.recv() => self.media(transport, event).await,
                 Some(done) = self.doing.next() => self.done(done).await,
                 message = messages.recv() => match message {
                     Some(message) => self.message(message).await,
@@ -247,6 +245,25 @@ impl RoomTask {
                 self.conns.remove(conn);
             }
         }
+    }
+
+    /// A fact from the media plane, or a client's message on a data channel: that takes from the
+    /// same rate as the client's messages on its WebSocket.
+    async fn media(&mut self, transport: TransportId, event: MediaEvent) {
+        if let MediaEvent::Data(channel, bytes) = &event
+            && let Some(conn) = self.room.watcher(transport)
+            && let Err(wait_ms) = self.conns.take(conn, self.shared.clock.now_ms())
+        {
+            let envelope =
+                std::str::from_utf8(bytes).ok().and_then(|text| Envelope::parse(text).ok());
+            if let (Channel::Gifts, Some(envelope)) = (channel, envelope) {
+                let to = ReplyTo { conn, id: envelope.id, via: Via::Gifts(transport) };
+                let refusal = Refusal::new(Code::RateLimited).retry_after(wait_ms);
+                self.reply(to, Err(refusal)).await;
+            }
+            return;
+        }
+        self.step(Input::Media { transport, event }).await;
     }
 
     /// Give back the right to a seat of everybody who has none here (any more).

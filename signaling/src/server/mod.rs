@@ -1,7 +1,5 @@
 //! The shell around the rooms: one task per WebSocket, with its limits.
 
-pub mod bucket;
-
 mod session;
 mod writer;
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "I/O shell")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket};
@@ -11,13 +12,13 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use super::Signaling;
-use super::bucket::Bucket;
 use super::writer::{last_words, write};
 use crate::protocol::{
     Answer, ByeReason, Code, Command, Envelope, Event, EventMessage, Hello, HelloYou, Limits,
     ParseError, Person, Pong, Refusal, Reply, RoomJoin, ServerDraining, TokenRefresh, TokenRole,
     Welcome, carries_sdp,
 };
+use crate::rate::{Pace, STRIKES, SharedRate};
 use crate::room::{Carrier, ConnId, Identity};
 use crate::rooms::RoomHandle;
 use crate::rooms::conns::Sink;
@@ -27,9 +28,6 @@ use crate::token::Claims;
 
 /// The protocol version spoken here.
 const VERSION: u32 = 1;
-/// Refused commands before a flooding connection is closed. Trade: a client that counts wrongly
-/// once learns from the refusal; a flood ends within its first packet.
-const STRIKES: u32 = 20;
 /// Unanswered pings before a silent connection is taken for dead.
 const LOST_PINGS: u64 = 3;
 
@@ -38,8 +36,7 @@ struct Session<A> {
     signaling: Signaling,
     conn: ConnId,
     outbox: Outbox,
-    bucket: Bucket,
-    strikes: u32,
+    rate: Arc<SharedRate>,
     /// After `hello`.
     who: Option<(Claims, Identity)>,
     /// After `room.join`.
@@ -55,11 +52,10 @@ pub(super) async fn run<A: Send + 'static>(signaling: Signaling, socket: WebSock
     let (outbox, mut reader) = Outbox::new(limits.outbox_messages, limits.outbox_bytes);
     let mut farewell = reader.farewell();
     let mut draining = signaling.draining.clone();
-    let now_ms = signaling.rooms.clock().now_ms();
+    let pace = Pace::new(limits.commands_per_second, limits.commands_burst);
     let mut session = Session {
         conn: signaling.rooms.next_conn(),
-        bucket: Bucket::new(limits.commands_per_second, limits.commands_burst, now_ms),
-        strikes: 0,
+        rate: Arc::new(SharedRate::new(pace)),
         who: None,
         room: None,
         admission: Some(admission),
@@ -142,7 +138,7 @@ impl<A> Session<A> {
 
     /// One message; `Some` = the connection has to end.
     async fn message(&mut self, text: &str) -> Option<Farewell> {
-        let within = self.bucket.take(self.signaling.rooms.clock().now_ms());
+        let within = self.rate.take(self.signaling.rooms.clock().now_ms());
         let envelope = match self.parse(text) {
             Ok(envelope) => envelope,
             Err(ParseError { id, refusal }) => {
@@ -150,12 +146,13 @@ impl<A> Session<A> {
                 if let Some(id) = id {
                     self.reply(id, Err(refusal));
                 }
-                return too_large.then_some(Farewell::TOO_LARGE).or_else(|| self.strike(within));
+                return too_large
+                    .then_some(Farewell::TOO_LARGE)
+                    .or_else(|| self.strike(within.is_ok()));
             }
         };
-        if !within {
-            let wait = 1000 / u64::from(self.signaling.limits.commands_per_second.max(1));
-            let refusal = Refusal::new(Code::RateLimited).retry_after(wait.max(1));
+        if let Err(wait_ms) = within {
+            let refusal = Refusal::new(Code::RateLimited).retry_after(wait_ms);
             self.reply(envelope.id, Err(refusal));
             return self.strike(false);
         }
@@ -179,11 +176,9 @@ impl<A> Session<A> {
         Ok(envelope)
     }
 
-    /// Count a message past the rate; too many end the connection.
-    fn strike(&mut self, within: bool) -> Option<Farewell> {
-        self.strikes += u32::from(!within);
-        (self.strikes >= STRIKES)
-            .then_some(Farewell { reason: ByeReason::ProtocolError, code: 1013 })
+    /// Too many messages past the rate end the connection.
+    fn strike(&self, within: bool) -> Option<Farewell> {
+        (!within && self.rate.strikes() >= STRIKES).then_some(Farewell::FLOOD)
     }
 
     fn reply(&self, id: u32, result: Result<Answer, Refusal>) {
@@ -278,6 +273,7 @@ impl<A> Session<A> {
         let host = Person { user: who.user.clone(), name: who.name.clone() };
         let host = (who.role == TokenRole::Host).then_some(&host);
         let room = self.signaling.rooms.find(&join.room, host)?;
+        room.may_join(self.signaling.rooms.clock().now_ms())?;
         let transport = if join.media { self.signaling.rooms.allocate().await } else { None };
         let rules_accepted = self.signaling.rooms.accepted_rules(&who.user).await;
         let (entered, inside) = oneshot::channel();
@@ -289,7 +285,7 @@ impl<A> Session<A> {
             carrier: Carrier::WebSocket,
             transport,
             rules_accepted,
-            sink: Sink::Socket(self.outbox.clone()),
+            sink: Sink::Socket(self.outbox.clone(), self.rate.clone()),
             answer: None,
             entered,
         })?;

@@ -34,6 +34,7 @@ use signaling::server::Signaling;
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 
+use super::connects::Connects;
 use crate::rtp::sdp::MAX_SDP_BYTES;
 use session::Session;
 
@@ -41,6 +42,7 @@ use session::Session;
 #[derive(Clone)]
 pub struct Whip {
     signaling: Signaling,
+    connects: Connects,
     /// Open sessions by the last part of their URL: 128 random bits.
     sessions: Arc<DashMap<String, Session>>,
 }
@@ -53,10 +55,10 @@ enum Protocol {
 }
 
 impl Whip {
-    /// Over the rooms of `signaling`.
+    /// Over the rooms of `signaling`, as often as `connects` allows.
     #[must_use]
-    pub fn new(signaling: Signaling) -> Self {
-        Self { signaling, sessions: Arc::default() }
+    pub fn new(signaling: Signaling, connects: Connects) -> Self {
+        Self { signaling, connects, sessions: Arc::default() }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The requests.
 
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{OriginalUri, Path, Query, State};
@@ -10,6 +11,7 @@ use serde::Deserialize;
 use signaling::protocol::{Answer, Code, Command, MediaOffer, RoomId};
 use signaling::room::{Carrier, Identity};
 
+use super::super::serve::Connection;
 use super::conditions::Condition;
 use super::problem::Problem;
 use super::session::{Opened, Patched, Session};
@@ -20,6 +22,7 @@ const SDP: &str = "application/sdp";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
 type Body = Result<Bytes, BytesRejection>;
+type From = Option<Extension<Connection>>;
 
 /// `?seat=1`: the seat a player shows; the host's without it.
 #[derive(Debug, Deserialize)]
@@ -32,9 +35,11 @@ pub(super) struct Shown {
 pub(super) async fn publish(
     State(whip): State<Whip>,
     Path(room): Path<String>,
+    from: From,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    whip.admit(from)?;
     let who = whip.authenticate(&headers, &room)?;
     let offer = content(&headers, body, SDP)?;
     // Looked at before the room is: an offer that can never be answered must not open one.
@@ -47,9 +52,11 @@ pub(super) async fn play(
     State(whip): State<Whip>,
     Path(room): Path<String>,
     shown: Result<Query<Shown>, QueryRejection>,
+    from: From,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    whip.admit(from)?;
     let who = whip.authenticate(&headers, &room)?;
     let Query(Shown { seat }) = shown.map_err(|_| Code::BadRequest)?;
     let offer = content(&headers, body, SDP)?;
@@ -95,6 +102,12 @@ pub(super) async fn delete(
 }
 
 impl Whip {
+    /// Count this request against the rate of its address.
+    fn admit(&self, from: From) -> Result<(), Problem> {
+        let from = from.as_ref().map(|Extension(from)| from);
+        Ok(self.connects.admit(from, self.signaling.rooms().clock().now_ms())?)
+    }
+
     /// Who asks, if a token for this room says so.
     fn authenticate(&self, headers: &HeaderMap, room: &str) -> Result<Identity, Problem> {
         let token = bearer::token(headers).ok_or(Code::Unauthenticated)?;

@@ -16,6 +16,7 @@ use signaling::token::{Claims, TokenKeys, TokenRole};
 use tokio::sync::{mpsc, watch};
 use tower::ServiceExt;
 
+use super::super::connects::Connects;
 use super::{Whip, routes};
 
 const OFFER: &str = include_str!("../../../tests/corpus/sdp/publish/ffmpeg.sdp");
@@ -54,7 +55,7 @@ impl Rig {
         let now_s = rooms.clock().now_ms() / 1000;
         let (draining, watched) = watch::channel(false);
         let (signaling, _) = Signaling::new(rooms, keys.clone(), Limits::default(), watched);
-        let app = routes(Whip::new(signaling)).with_state(());
+        let app = routes(Whip::new(signaling, Connects::new(0))).with_state(());
         Self { app, keys, now_s, draining, _media: media, _folder: folder }
     }
 
