@@ -16,7 +16,7 @@ use signaling::protocol::{
 };
 use signaling::room::{Carrier, Identity};
 use signaling::rooms::{Participant, Rooms};
-use signaling::store::Store;
+use signaling::store::{KeptRoom, Store};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -73,6 +73,11 @@ async fn media_plane(
     }
 }
 
+fn identity(user: &str, role: TokenRole) -> Identity {
+    let (name, user) = (Name::clean(user), UserId::new(user).expect("id"));
+    Identity { user, name, role, perms: Vec::new(), adult: true }
+}
+
 fn stage(name: &str) -> Stage {
     let folder =
         std::env::temp_dir().join(format!("greenroom-rooms-{name}-{}", std::process::id()));
@@ -93,15 +98,8 @@ fn rooms_over(store: &Store) -> Rooms {
 
 impl Stage {
     async fn enter(&self, room: &str, user: &str, role: TokenRole) -> Participant {
-        let who = Identity {
-            user: UserId::new(user).expect("id"),
-            name: Name::clean(user),
-            role,
-            perms: Vec::new(),
-            adult: true,
-        };
         let room = RoomId::new(room).expect("id");
-        self.rooms.enter(&room, who, Carrier::WebSocket).await.expect("enters")
+        self.rooms.enter(&room, identity(user, role), Carrier::WebSocket).await.expect("enters")
     }
 
     /// A host on air.
@@ -116,6 +114,24 @@ impl Stage {
         };
         timeout(PATIENCE, on_air).await.expect("goes on air");
         host
+    }
+}
+
+impl Stage {
+    /// Wait until the store holds such a room.
+    async fn kept(&self, wanted: impl Fn(&KeptRoom) -> bool) {
+        let there = async {
+            while !self.store.open_rooms().await.expect("reads").iter().any(&wanted) {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, there).await.expect("kept");
+    }
+
+    async fn refused(&self, room: &str, user: &str, role: TokenRole) -> Code {
+        let room = RoomId::new(room).expect("id");
+        let entered = self.rooms.enter(&room, identity(user, role), Carrier::WebSocket).await;
+        entered.expect_err("refused").code
     }
 }
 
@@ -217,15 +233,7 @@ async fn a_show_is_back_after_a_restart_and_waits_for_its_host() {
     let mut stage = stage("restart");
     let host = stage.live("r1", "hana").await;
     let _preview = stage.enter("r2", "hugo", TokenRole::Host).await;
-    let kept = async {
-        let live = |rooms: Vec<signaling::store::KeptRoom>| {
-            rooms.iter().any(|kept| kept.room.started_at.is_some())
-        };
-        while !live(stage.store.open_rooms().await.expect("reads")) {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(PATIENCE, kept).await.expect("kept");
+    stage.kept(|room| room.room.started_at.is_some()).await;
     stage.rooms.stop();
     timeout(PATIENCE, host.ended()).await.expect("told");
     stage.rooms = rooms_over(&stage.store);
@@ -248,4 +256,52 @@ async fn a_show_is_back_after_a_restart_and_waits_for_its_host() {
         }
     };
     timeout(PATIENCE, back).await.expect("the show goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_keeps_the_seat_over_a_restart_and_nobody_the_place_of_an_ended_show() {
+    let mut stage = stage("seats-kept");
+    let host = stage.live("r1", "hana").await;
+    ok(&host, command("room.update", r#"{"guest":{"countdownMs":0}}"#)).await;
+    let guest = stage.enter("r1", "gil", TokenRole::Viewer).await;
+    ok(&host, Command::GuestApprove(request(&guest).await)).await;
+    ok(&guest, Command::MediaOffer(MediaOffer { sdp: OFFER.into() })).await;
+    stage.kept(|room| !room.kept.attempts.is_empty()).await;
+    let over = stage.enter("r3", "olga", TokenRole::Host).await;
+    ok(&over, Command::RoomEnd(Empty {})).await;
+    while stage.store.has_ended("r3").await != Ok(true) {
+        tokio::task::yield_now().await;
+    }
+    stage.rooms.stop();
+    timeout(PATIENCE, host.ended()).await.expect("told");
+    stage.rooms = rooms_over(&stage.store);
+    assert_eq!(stage.rooms.bring_back().await.expect("reads"), 1);
+    assert_eq!(stage.refused("r3", "vera", TokenRole::Viewer).await, Code::RoomEnded);
+    assert_eq!(stage.refused("r4", "vera", TokenRole::Viewer).await, Code::RoomNotFound);
+
+    let two = stage.live("r2", "hugo").await;
+    let elsewhere = stage.enter("r2", "gil", TokenRole::Viewer).await;
+    let approve = Command::GuestApprove(request(&elsewhere).await);
+    assert_eq!(code(&two, approve).await, Code::BusyElsewhere, "the seat in r1 is held");
+    let guest = stage.enter("r1", "gil", TokenRole::Viewer).await;
+    let seat = ok(&guest, command("room.resync", r#"{"fromSeq":1000000}"#)).await;
+    assert_eq!(seat["snapshot"]["seats"][1]["state"], "reconnecting", "{seat}");
+    assert_eq!(seat["snapshot"]["you"]["guest"]["seat"], 1);
+    ok(&guest, Command::MediaOffer(MediaOffer { sdp: OFFER.into() })).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_seat_of_a_host_is_a_seat() {
+    let stage = stage("seat0");
+    let (_one, two) = (stage.live("r1", "hana").await, stage.live("r2", "hugo").await);
+    let there = stage.enter("r2", "hana", TokenRole::Viewer).await;
+    let approve = Command::GuestApprove(request(&there).await);
+    assert_eq!(code(&two, approve).await, Code::BusyElsewhere, "on air at home");
+    let guest = stage.enter("r2", "gil", TokenRole::Viewer).await;
+    ok(&two, Command::GuestApprove(request(&guest).await)).await;
+    let own = stage.enter("r3", "gil", TokenRole::Host).await;
+    let offer = Command::MediaOffer(MediaOffer { sdp: OFFER.into() });
+    assert_eq!(code(&own, offer.clone()).await, Code::BusyElsewhere, "a guest elsewhere");
+    ok(&guest, Command::GuestLeave(Empty {})).await;
+    ok(&own, offer).await;
 }

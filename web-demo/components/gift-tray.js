@@ -86,7 +86,7 @@ export class GiftTray {
     this.recipients.replaceChildren(...people.map((p) => this.#recipient(p)));
     for (const item of this.grid.children) item.setAttribute("aria-pressed", String(item.dataset.gift === this.#selected?.id));
     const { wallet } = this.client.state ?? {};
-    const coins = (wallet?.coins ?? 0) + (wallet?.promo ?? 0);
+    const coins = wallet?.coins ?? 0;
     this.balance.replaceChildren(icon("coin"), wallet ? coins.toLocaleString("en") : "–");
     this.button.disabled = this.#to === null || !this.#selected;
   }

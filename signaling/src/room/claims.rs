@@ -1,7 +1,7 @@
 //! Who may be about to take a seat: a person may hold one in the whole system, and only the shell
 //! can see the other rooms. It asks here before it hands an input over.
 
-use super::{Input, ReplyTo, Room, Via};
+use super::{Carrier, Input, ReplyTo, Room, Via};
 use crate::protocol::{Command, UserId};
 
 impl Room {
@@ -13,6 +13,12 @@ impl Room {
         let Input::Command { conn, id, command, .. } = input else { return None };
         let to = ReplyTo { conn: *conn, id: *id, via: Via::Connection };
         let user = match command {
+            // Seat 0. A player of one seat offers as well, and takes none.
+            Command::MediaOffer(_) => {
+                let conn = self.conns.get(conn)?;
+                let plays = matches!(conn.carrier, Carrier::Whep { .. });
+                (self.is_host(&conn.user) && !plays).then(|| conn.user.clone())?
+            }
             Command::GuestAccept(_) => self.conns.get(conn)?.user.clone(),
             // An Invite is open (crossing), or requests are granted at once.
             Command::GuestRequest(_) => {
@@ -30,9 +36,18 @@ impl Room {
         Some((to, user))
     }
 
-    /// Whether this person holds a guest seat here.
+    /// Whether this person holds a seat here: the host while publishing or on air, a guest from the
+    /// grant on.
     #[must_use]
     pub fn is_seated(&self, user: &UserId) -> bool {
-        self.stage.is_seated(user)
+        let on = self.host_publisher.is_some() || self.life.is_on();
+        (on && self.is_host(user)) || self.stage.is_seated(user)
+    }
+
+    /// Everybody who holds a seat here.
+    pub fn seated(&self) -> impl Iterator<Item = UserId> {
+        let host = Some(self.host.user.clone()).filter(|host| self.is_seated(host));
+        let guests = self.stage.seated().into_iter().map(|attempt| attempt.user.clone());
+        host.into_iter().chain(guests)
     }
 }

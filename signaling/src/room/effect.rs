@@ -89,6 +89,13 @@ pub enum Effect {
         /// Whose wallet.
         user: UserId,
     },
+    /// Tell these connections, all of one person, what that person's wallet holds now.
+    TellWallet {
+        /// Whom.
+        conns: Vec<ConnId>,
+        /// Whose wallet.
+        user: UserId,
+    },
     /// Keep something. Every later `Reply` of the same step waits until this is durable; other
     /// effects do not wait.
     Store(StoreWrite),
@@ -207,6 +214,20 @@ pub enum StoreWrite {
     RoomLive {
         room: RoomId,
         at: u64,
+    },
+    /// Title and the room's own JSON.
+    Settings {
+        room: RoomId,
+        title: String,
+        settings: String,
+    },
+    /// A guest who has had media, as the room's own JSON; it is forgotten with `GuestEnded` or the
+    /// room.
+    Attempt {
+        room: RoomId,
+        guest: GuestId,
+        user: UserId,
+        record: String,
     },
     RoomEnded {
         room: RoomId,

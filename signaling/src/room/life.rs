@@ -51,6 +51,13 @@ impl Life {
         }
     }
 
+    /// On air since then, as before a restart.
+    pub(super) fn carry_on(&mut self, started_at: u64) {
+        self.state = RoomState::Live;
+        self.started_at = Some(started_at);
+        self.preview_until = None;
+    }
+
     pub(super) fn is_over(&self) -> bool {
         matches!(self.state, RoomState::Ended | RoomState::Archived)
     }
@@ -106,23 +113,11 @@ impl Room {
         if self.life.state != RoomState::Preview || !self.life.wanted || !self.host_sends() {
             return;
         }
-        self.life.state = RoomState::Live;
-        self.life.started_at = Some(self.now);
-        self.life.preview_until = None;
+        self.life.carry_on(self.now);
         self.stage_do(StageCommand::House(House::Open));
         self.out.push(Effect::Store(StoreWrite::RoomLive { room: self.id.clone(), at: self.now }));
         self.tell_all(Event::RoomLive(RoomLive { started_at: self.now }));
         self.pulse.viewers = true;
-    }
-
-    /// The show was on air when the server stopped: it is back as `paused(host_lost)`, with a
-    /// fresh host grace. Call before the first step.
-    pub fn bring_back(&mut self, started_at: u64) {
-        self.life.state = RoomState::Live;
-        self.life.started_at = Some(started_at);
-        self.life.preview_until = None;
-        self.stage_do(StageCommand::House(House::Open));
-        self.host_media_lost();
     }
 
     pub(super) fn pause(&mut self, user: &UserId, pause: RoomPause) -> Result<Answer, Refusal> {

@@ -9,6 +9,7 @@ mod claims;
 mod effect;
 mod guests;
 mod input;
+mod kept;
 mod life;
 mod media;
 mod moderate;
@@ -22,6 +23,7 @@ mod view;
 
 pub use effect::*;
 pub use input::*;
+pub use kept::WasOn;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -132,6 +134,7 @@ pub struct Room {
     publishers: BTreeMap<TransportId, Publisher>,
     host_publisher: Option<TransportId>,
     applied: Applied,
+    written: kept::Written,
     seq: u64,
     ring: VecDeque<Arc<EventMessage>>,
     events_open: usize,
@@ -187,6 +190,7 @@ impl Room {
             publishers: BTreeMap::new(),
             host_publisher: None,
             applied: Applied::default(),
+            written: kept::Written::default(),
             seq: 0,
             ring: VecDeque::new(),
             events_open: 0,

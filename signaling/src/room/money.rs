@@ -175,6 +175,10 @@ impl Room {
         };
         self.out.push(Effect::Reply { to, result: Ok(stored(&receipt)) });
         if !receipt.replayed {
+            let host = ask.order.host_share.as_ref().map(|share| share.host.as_str());
+            let moved = [Some(ask.order.from.as_str()), Some(ask.order.to_user.as_str()), host];
+            let users = moved.into_iter().flatten().filter_map(|user| UserId::new(user).ok());
+            self.pulse.wallets.extend(users);
             self.show_gift(&ask.order, &receipt);
         }
         Vec::new()

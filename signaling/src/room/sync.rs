@@ -40,6 +40,7 @@ impl Room {
         self.sync_views();
         self.sync_yours();
         self.sync_details();
+        self.sync_kept();
     }
 
     /// A guest whose media came up after the WebSocket had gone has only so long as well.

@@ -1,5 +1,6 @@
 //! Telling people: numbered events for all, personal ones, and what waits for the next tick.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use crate::protocol::{
 
 use super::{ConnId, Effect, RING, Room, To};
 
-/// Staff lists at most twice a second.
+/// Staff lists and wallets at most twice a second.
 const STAFF_MS: u64 = 500;
 /// Names in one `member.joined`.
 const SAMPLE: usize = 5;
@@ -26,6 +27,8 @@ pub(super) struct Pulse {
     pub(super) members: bool,
     pub(super) queue: bool,
     pub(super) counters: bool,
+    /// Whose coins or Diamonds have moved.
+    pub(super) wallets: BTreeSet<UserId>,
     sample: Vec<Person>,
     joined: u32,
     ticked_at: u64,
@@ -125,7 +128,7 @@ impl Room {
     }
 
     fn staff_waits(&self) -> bool {
-        self.pulse.queue || self.pulse.members
+        self.pulse.queue || self.pulse.members || !self.pulse.wallets.is_empty()
     }
 
     pub(super) fn next_pulse(&self) -> Option<u64> {
@@ -182,6 +185,12 @@ impl Room {
     }
 
     fn flush_staff(&mut self) {
+        for user in std::mem::take(&mut self.pulse.wallets) {
+            let conns = self.conns_of(&user);
+            if !conns.is_empty() {
+                self.out.push(Effect::TellWallet { conns, user });
+            }
+        }
         if std::mem::take(&mut self.pulse.queue) {
             let (requests, invited) = self.queue();
             self.tell_staff(Event::GuestQueue(GuestQueue { requests, invited }));

@@ -8,11 +8,12 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::asks::{Ask, Sdp, command};
 use super::task::{Done, RoomTask};
+use crate::economy::MoneyRefusal;
 use crate::media::{Channel, MediaCommand, TransportId};
 use crate::protocol::{
-    Answer, Code, EventMessage, MediaSession, Refusal, Reply, TransportRef, Wallet,
+    Answer, Code, Event, EventMessage, MediaSession, Refusal, Reply, TransportRef, Wallet,
 };
-use crate::room::{Effect, GiftAsk, MediaAsk, ReplyTo, Then, To, Via};
+use crate::room::{ConnId, Effect, GiftAsk, MediaAsk, ReplyTo, Then, To, Via};
 
 /// How long a room waits for its shards to apply a seat or a gate. Trade: they do in less than a
 /// millisecond; past this the media plane is sick, and a show that goes on without the certainty
@@ -89,6 +90,13 @@ impl RoomTask {
                         Done::Reply { to, result: result.map_err(Refusal::from) }
                     }));
                 }
+                Effect::TellWallet { conns, user } => {
+                    let store = self.shared.store.clone();
+                    self.doing.push(Box::pin(async move {
+                        let wallet = store.wallet(user.as_str()).await;
+                        Done::Wallet { conns, wallet }
+                    }));
+                }
                 Effect::Store(write) => self.keeper.keep(write),
                 Effect::RoomClosed => self.over = true,
             }
@@ -114,6 +122,18 @@ impl RoomTask {
         let text = Utf8Bytes::from(event.to_json());
         self.conns.send(to, &text);
         self.card.send_if_modified(|card| card.follow(&event.event));
+    }
+
+    /// A store that cannot say now will say at the next change.
+    pub(super) fn tell_wallet(
+        &mut self,
+        conns: Vec<ConnId>,
+        wallet: Result<crate::store::Wallet, MoneyRefusal>,
+    ) {
+        let Ok(wallet) = wallet else { return };
+        let event = Event::WalletUpdated(as_seen(wallet));
+        let ts = self.shared.clock.now_ms();
+        self.event(&To::Conns(conns), &EventMessage { seq: None, ts, event });
     }
 
     fn gift(&mut self, ask: Box<GiftAsk>) {

@@ -30,10 +30,10 @@ use crate::limits::Limits;
 use crate::media::{
     AddressedMediaEvent, MediaCommand, MediaEvent, MediaHandle, RoomKey, TransportId,
 };
-use crate::protocol::{Code, Name, Person, Refusal, RoomId, UserId};
+use crate::protocol::{Code, GuestId, Name, Person, Refusal, RoomId, TokenRole, UserId};
 use crate::rate::{Pace, SharedRate};
-use crate::room::{ConnId, RoomInit};
-use crate::store::Store;
+use crate::room::{ConnId, Identity, Room, RoomInit, WasOn};
+use crate::store::{AttemptRecord, Store};
 use task::Message;
 
 /// Ended rooms that are remembered by name. Trade: 100 000 names are a few megabytes; past that,
@@ -62,12 +62,6 @@ pub(crate) struct Shared {
     pub(crate) stop: watch::Sender<bool>,
     next_key: AtomicU32,
     next_conn: AtomicU64,
-}
-
-/// A show that was on air when the server stopped.
-struct WasOn {
-    title: String,
-    started_at: u64,
 }
 
 /// The way into one room's task.
@@ -180,8 +174,13 @@ impl Rooms {
                 continue;
             };
             let host = Person { name: Name::clean(user.as_str()), user };
-            let show = WasOn { title: record.title, started_at };
-            let handle = self.open(&name, &host, Some(show));
+            let guest = |attempt: AttemptRecord| {
+                let ids = (GuestId::new(&attempt.guest).ok()?, UserId::new(&attempt.user).ok()?);
+                Some((ids.0, ids.1, attempt.record))
+            };
+            let guests = kept.kept.attempts.into_iter().filter_map(guest).collect();
+            let was_on = WasOn { started_at, settings: record.settings, guests };
+            let handle = self.open(&name, &host, Some((record.title, was_on)));
             self.shared.by_name.insert(name, handle);
             back += 1;
         }
@@ -234,8 +233,30 @@ impl Rooms {
         matches!(self.shared.store.rules_accepted(user.as_str()).await, Ok(Some(_)))
     }
 
+    /// The room that `who` wants to join, made when it does not exist and they are a host; takes
+    /// one join from its rate.
+    ///
+    /// # Errors
+    /// `room_not_found`, `room_ended`, `rate_limited`.
+    pub(crate) async fn door(&self, name: &RoomId, who: &Identity) -> Result<RoomHandle, Refusal> {
+        let host = Person { user: who.user.clone(), name: who.name.clone() };
+        let host = (who.role == TokenRole::Host).then_some(&host);
+        let room = match self.find(name, host) {
+            // Ended before the last restart.
+            Err(refusal)
+                if refusal.code == Code::RoomNotFound
+                    && self.shared.store.has_ended(name.as_str()).await == Ok(true) =>
+            {
+                Err(Code::RoomEnded.into())
+            }
+            found => found,
+        }?;
+        room.may_join(self.shared.clock.now_ms())?;
+        Ok(room)
+    }
+
     /// The room of this name; `host` makes it when it does not exist or is over.
-    pub(crate) fn find(&self, name: &RoomId, host: Option<&Person>) -> Result<RoomHandle, Refusal> {
+    fn find(&self, name: &RoomId, host: Option<&Person>) -> Result<RoomHandle, Refusal> {
         if let Some(found) = self.shared.by_name.get(name).filter(|found| !found.is_over()) {
             return Ok(found.clone());
         }
@@ -255,7 +276,7 @@ impl Rooms {
     }
 
     #[expect(clippy::disallowed_methods, reason = "I/O shell")]
-    fn open(&self, name: &RoomId, host: &Person, was_on: Option<WasOn>) -> RoomHandle {
+    fn open(&self, name: &RoomId, host: &Person, was_on: Option<(String, WasOn)>) -> RoomHandle {
         let key = RoomKey(self.shared.next_key.fetch_add(1, Ordering::Relaxed));
         let (mailbox, messages) = mpsc::channel(self.shared.limits.room_mailbox);
         // Unbounded, because a lost `Closed` would leave a seat taken for ever. What a client can
@@ -269,13 +290,17 @@ impl Rooms {
         init.max_people = limits.viewers_per_room;
         init.gift_pace = Pace::new(limits.gifts_per_second, limits.gifts_burst);
         let joins = Pace::new(limits.joins_per_second, limits.joins_per_second);
-        let started_at = was_on.as_ref().map(|show| show.started_at);
-        if let Some(show) = was_on {
-            (first.title, first.since) = (show.title.clone(), started_at);
-            init.title = show.title;
+        if let Some((title, _)) = &was_on {
+            init.title.clone_from(title);
+        }
+        let mut room = Room::new(self.shared.clock.now_ms(), init);
+        if let Some((title, was_on)) = was_on {
+            room.bring_back(&was_on);
+            let host = room.host().clone();
+            first = Card { title, host, since: Some(was_on.started_at), ..first };
         }
         let (card, watched) = watch::channel(first);
-        let task = task::RoomTask::new(self.shared.clone(), key, init, started_at, card);
+        let task = task::RoomTask::new(self.shared.clone(), key, room, card);
         tokio::spawn(task.run(messages, media));
         RoomHandle { key, mailbox, card: watched, joins: Arc::new(SharedRate::new(joins)) }
     }

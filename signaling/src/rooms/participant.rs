@@ -8,7 +8,7 @@ use super::conns::Sink;
 use super::task::Message;
 use super::{RoomHandle, Rooms};
 use crate::media::RoomKey;
-use crate::protocol::{Answer, Code, Command, Person, Refusal, RoomId, RoomJoin, TokenRole};
+use crate::protocol::{Answer, Code, Command, Refusal, RoomId, RoomJoin};
 use crate::room::{Carrier, ConnId, Identity};
 
 /// The `id` of the join; later commands count on from here.
@@ -35,10 +35,7 @@ impl Rooms {
         who: Identity,
         carrier: Carrier,
     ) -> Result<Participant, Refusal> {
-        let host = Person { user: who.user.clone(), name: who.name.clone() };
-        let host = (who.role == TokenRole::Host).then_some(&host);
-        let handle = self.find(room, host)?;
-        handle.may_join(self.clock().now_ms())?;
+        let handle = self.door(room, &who).await?;
         let conn = self.next_conn();
         let (told, ended) = watch::channel(false);
         let (answer, answered) = oneshot::channel();

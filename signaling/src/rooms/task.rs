@@ -15,12 +15,11 @@ use super::asks::Sdp;
 use super::card::Card;
 use super::conns::{Answered, Conns, Sink};
 use super::keep::Keeper;
-use crate::economy::GiftReceipt;
+use crate::economy::{GiftReceipt, MoneyRefusal};
 use crate::media::{Channel, MediaEvent, RoomKey, TransportId};
 use crate::protocol::{Answer, ByeReason, Code, Command, Envelope, Refusal, RoomJoin, UserId};
-use crate::room::{
-    Carrier, ConnId, Effect, GiftAsk, Identity, Input, ReplyTo, Room, RoomInit, Then, Via,
-};
+use crate::room::{Carrier, ConnId, Effect, GiftAsk, Identity, Input, ReplyTo, Room, Then, Via};
+use crate::store::Wallet;
 
 /// What reaches a room's mailbox.
 #[derive(Debug)]
@@ -64,6 +63,8 @@ pub(super) enum Done {
     Gift { ask: Box<GiftAsk>, result: Result<GiftReceipt, Refusal> },
     /// The store has.
     Reply { to: ReplyTo, result: Result<Answer, Refusal> },
+    /// It has looked into a wallet for these connections.
+    Wallet { conns: Vec<ConnId>, wallet: Result<Wallet, MoneyRefusal> },
 }
 
 pub(super) type Doing = Pin<Box<dyn Future<Output = Done> + Send>>;
@@ -84,7 +85,7 @@ pub(crate) struct RoomTask {
     pub(super) backlog: VecDeque<Input>,
     pub(super) over: bool,
     pub(super) keeper: Keeper,
-    /// People who hold the right to a seat for this room: at most those with a guest seat.
+    /// People who hold the right to a seat for this room: the host on air and seated guests.
     claims: BTreeSet<UserId>,
     room: Room,
     /// Reused between steps.
@@ -95,15 +96,12 @@ impl RoomTask {
     pub(crate) fn new(
         shared: Arc<Shared>,
         key: RoomKey,
-        init: RoomInit,
-        started_at: Option<u64>,
+        room: Room,
         card: watch::Sender<Card>,
     ) -> Self {
-        let mut room = Room::new(shared.clock.now_ms(), init);
-        if let Some(started_at) = started_at {
-            room.bring_back(started_at);
-        }
         let keeper = Keeper::start(shared.store.clone());
+        // Of a show that is back: nobody else is in yet.
+        let claims = room.seated().filter(|user| shared.seats.claim(user, key)).collect();
         Self {
             shared,
             key,
@@ -113,7 +111,7 @@ impl RoomTask {
             backlog: VecDeque::new(),
             over: false,
             keeper,
-            claims: BTreeSet::new(),
+            claims,
             room,
             effects: Vec::new(),
         }
@@ -291,6 +289,7 @@ impl RoomTask {
             }
             Done::Gift { ask, result } => self.step(Input::GiftDone { ask, result }).await,
             Done::Reply { to, result } => self.reply(to, result).await,
+            Done::Wallet { conns, wallet } => self.tell_wallet(conns, wallet),
         }
     }
 

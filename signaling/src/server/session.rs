@@ -15,8 +15,7 @@ use super::Signaling;
 use super::writer::{last_words, write};
 use crate::protocol::{
     Answer, ByeReason, Code, Command, Envelope, Event, EventMessage, Hello, HelloYou, Limits,
-    ParseError, Person, Pong, Refusal, Reply, RoomJoin, ServerDraining, TokenRefresh, TokenRole,
-    Welcome, carries_sdp,
+    ParseError, Pong, Refusal, Reply, RoomJoin, ServerDraining, TokenRefresh, Welcome, carries_sdp,
 };
 use crate::rate::{Pace, STRIKES, SharedRate};
 use crate::room::{Carrier, ConnId, Identity};
@@ -270,10 +269,7 @@ impl<A> Session<A> {
             return Err(Refusal::new(Code::Forbidden).because("The token is for another room."));
         }
         let who = who.clone();
-        let host = Person { user: who.user.clone(), name: who.name.clone() };
-        let host = (who.role == TokenRole::Host).then_some(&host);
-        let room = self.signaling.rooms.find(&join.room, host)?;
-        room.may_join(self.signaling.rooms.clock().now_ms())?;
+        let room = self.signaling.rooms.door(&join.room, &who).await?;
         let transport = if join.media { self.signaling.rooms.allocate().await } else { None };
         let rules_accepted = self.signaling.rooms.accepted_rules(&who.user).await;
         let (entered, inside) = oneshot::channel();

@@ -1,12 +1,16 @@
 //! One person's way to a seat.
 
+use serde::{Deserialize, Serialize};
+
 use crate::protocol::{GuestId, GuestMedia, GuestState, Kind, UserId};
 
 /// SHA-256 of a resume token; the token itself is not kept.
 pub type TokenHash = [u8; 32];
 
 /// A set of media kinds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 pub struct Kinds {
     /// Sound.
     pub audio: bool,

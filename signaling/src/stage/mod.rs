@@ -9,12 +9,14 @@
 mod attempt;
 mod command;
 mod host;
+mod kept;
 mod seats;
 mod step;
 mod timers;
 
 pub use attempt::{Air, Attempt, Kinds, TokenHash};
 pub use command::{Facts, StageCommand, StageEffect, StageReply};
+pub use kept::KeptAttempt;
 pub use step::step;
 pub use timers::Timer;
 

@@ -251,29 +251,6 @@ impl Store {
         self.write(move |turn| rooms::keep(turn, &write)).await
     }
 
-    /// Change a room's title and settings (the room's own JSON).
-    ///
-    /// # Errors
-    /// `overloaded`, `ledger_unavailable`.
-    pub async fn save_settings(
-        &self,
-        room: &str,
-        title: &str,
-        settings: &str,
-    ) -> Result<(), MoneyRefusal> {
-        let (room, title, settings) = (room.to_owned(), title.to_owned(), settings.to_owned());
-        self.write(move |turn| rooms::save_settings(turn.conn, &room, &title, &settings)).await
-    }
-
-    /// Keep an attempt that has media; it comes back as `reconnecting`. It is forgotten with
-    /// [`StoreWrite::GuestEnded`] or its room.
-    ///
-    /// # Errors
-    /// `overloaded`, `ledger_unavailable`.
-    pub async fn save_attempt(&self, attempt: AttemptRecord) -> Result<(), MoneyRefusal> {
-        self.write(move |turn| rooms::save_attempt(turn.conn, &attempt)).await
-    }
-
     /// Make or change a moderator; no permissions = not a moderator any more.
     ///
     /// # Errors
@@ -294,6 +271,15 @@ impl Store {
     /// `overloaded`, `ledger_unavailable`.
     pub async fn open_rooms(&self) -> Result<Vec<KeptRoom>, MoneyRefusal> {
         self.read(rooms::open_rooms).await
+    }
+
+    /// Whether a show of this name has been and is over.
+    ///
+    /// # Errors
+    /// `overloaded`, `ledger_unavailable`.
+    pub async fn has_ended(&self, room: &str) -> Result<bool, MoneyRefusal> {
+        let room = room.to_owned();
+        self.read(move |conn, _| rooms::has_ended(conn, &room)).await
     }
 
     /// What is kept under a room's name, also from earlier shows; for a room that is made.

@@ -16,7 +16,7 @@ pub struct RoomRecord {
     pub host: String,
     /// Title.
     pub title: String,
-    /// The room's own JSON; `{}` until [`super::Store::save_settings`].
+    /// The room's own JSON; `{}` until [`StoreWrite::Settings`].
     pub settings: String,
     /// Milliseconds since the Unix epoch.
     pub opened_at: i64,
@@ -70,6 +70,17 @@ pub(super) fn keep(turn: &mut Turn<'_>, write: &StoreWrite) -> Result<(), Fault>
             let sql = "UPDATE room SET started_at = coalesce(started_at, ?2)
                  WHERE slug = ?1 AND ended_at IS NULL";
             conn.prepare_cached(sql)?.execute(params![room.as_str(), ms(*at)])?;
+        }
+        StoreWrite::Settings { room, title, settings } => {
+            let sql =
+                "UPDATE room SET title = ?2, settings = ?3 WHERE slug = ?1 AND ended_at IS NULL";
+            conn.prepare_cached(sql)?.execute([room.as_str(), title, settings])?;
+        }
+        StoreWrite::Attempt { room, guest, user, record } => {
+            let sql = "INSERT INTO attempt VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (room, guest) DO UPDATE SET record = excluded.record";
+            let row = [room.as_str(), guest.as_str(), user.as_str(), record];
+            conn.prepare_cached(sql)?.execute(row)?;
         }
         StoreWrite::RoomEnded { room, reason, summary, at } => {
             let summary = serde_json::to_string(summary).unwrap_or_default();
@@ -140,6 +151,8 @@ fn audit_write(turn: &mut Turn<'_>, write: &StoreWrite) -> Result<(), Fault> {
         }
         StoreWrite::RoomOpened { .. }
         | StoreWrite::RoomLive { .. }
+        | StoreWrite::Settings { .. }
+        | StoreWrite::Attempt { .. }
         | StoreWrite::RoomEnded { .. }
         | StoreWrite::RulesAccepted { .. }
         | StoreWrite::GuestEnded { .. } => return Ok(()),
@@ -183,25 +196,6 @@ fn end(conn: &Connection, room: &str, reason: &str, summary: &str, at: i64) -> R
     Ok(())
 }
 
-pub(super) fn save_settings(
-    conn: &Connection,
-    room: &str,
-    title: &str,
-    settings: &str,
-) -> Result<(), Fault> {
-    let sql = "UPDATE room SET title = ?2, settings = ?3 WHERE slug = ?1 AND ended_at IS NULL";
-    conn.prepare_cached(sql)?.execute([room, title, settings])?;
-    Ok(())
-}
-
-pub(super) fn save_attempt(conn: &Connection, attempt: &AttemptRecord) -> Result<(), Fault> {
-    let sql = "INSERT INTO attempt VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (room, guest) DO UPDATE SET record = excluded.record";
-    let row = [&attempt.room, &attempt.guest, &attempt.user, &attempt.record];
-    conn.prepare_cached(sql)?.execute(row)?;
-    Ok(())
-}
-
 pub(super) fn save_moderator(
     conn: &Connection,
     room: &str,
@@ -239,6 +233,12 @@ pub(super) fn open_rooms(conn: &Connection, now: i64) -> rusqlite::Result<Vec<Ke
         .collect::<rusqlite::Result<_>>()?;
     let with_kept = |room: RoomRecord| Ok(KeptRoom { kept: kept(conn, &room.room, now)?, room });
     rooms.into_iter().map(with_kept).collect()
+}
+
+/// Whether a show of this name has been and is over.
+pub(super) fn has_ended(conn: &Connection, room: &str) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT 1 FROM room WHERE slug = ?1 AND ended_at IS NOT NULL LIMIT 1")?
+        .exists([room])
 }
 
 /// What is kept under this name; bans and mutes that are over are left out.

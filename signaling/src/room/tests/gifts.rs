@@ -52,6 +52,35 @@ fn a_gift_is_shown_after_the_commit_and_its_combo_ends_once() {
 }
 
 #[test]
+fn the_people_of_a_gift_hear_of_their_wallets_and_nobody_else() {
+    let mut show = Show::live();
+    show.viewer(2, "ana");
+    show.viewer(3, "ben");
+    show.viewer(4, "cat");
+    show.ask(1, "room.update", r#"{"guest":{"guestGiftShareBps":1000}}"#).expect("updated");
+    show.guest(2, "ana");
+    show.pass(10_000);
+    for n in 1..4 {
+        let ask = send(&mut show, 3, &gift("1"));
+        committed(&mut show, ask, n, false);
+    }
+    let told = show.pass(2_000);
+    let wallets: Vec<_> = told
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::TellWallet { conns, user } => Some((user.as_str(), conns.clone())),
+            _ => None,
+        })
+        .collect();
+    let of = |name, conn| (name, vec![ConnId(conn)]);
+    assert_eq!(wallets, [of("ana", 2), of("ben", 3), of("host", 1)], "once for all three gifts");
+    let ask = send(&mut show, 3, &gift("1"));
+    committed(&mut show, ask, 4, true);
+    let told = show.pass(2_000);
+    assert!(!told.iter().any(|effect| matches!(effect, Effect::TellWallet { .. })), "a replay");
+}
+
+#[test]
 fn a_repeated_key_is_answered_and_not_shown_again() {
     let mut show = Show::live();
     show.viewer(2, "ana");

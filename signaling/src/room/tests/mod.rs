@@ -1,5 +1,6 @@
 mod gifts;
 mod guests;
+mod restart;
 mod show;
 
 use super::*;
@@ -25,6 +26,8 @@ pub(super) struct Show {
     pub(super) room: Room,
     pub(super) now: u64,
     pub(super) effects: Vec<Effect>,
+    /// What a store would hold by now.
+    pub(super) kept: WasOn,
     next_transport: u64,
     next_id: u32,
 }
@@ -33,7 +36,36 @@ impl Show {
     pub(super) fn new() -> Self {
         let host = Person { user: user("host"), name: Name::clean("Maria") };
         let room = Room::new(T0, RoomInit::new(RoomId::new("r").expect("valid"), host, [7; 32]));
-        Self { room, now: T0, effects: Vec::new(), next_transport: 1, next_id: 1 }
+        let kept = WasOn { started_at: T0, ..WasOn::default() };
+        Self { room, now: T0, effects: Vec::new(), kept, next_transport: 1, next_id: 1 }
+    }
+
+    /// The server stops and starts `ms` later.
+    pub(super) fn restart(&mut self, ms: u64) {
+        self.now += ms;
+        let host = Person { user: user("host"), name: Name::clean("id only") };
+        let init = RoomInit::new(RoomId::new("r").expect("valid"), host, [8; 32]);
+        self.room = Room::new(self.now, init);
+        self.room.bring_back(&self.kept);
+        self.step(Input::Timer);
+    }
+
+    fn keep(&mut self) {
+        for effect in &self.effects {
+            match effect {
+                Effect::Store(StoreWrite::Settings { settings, .. }) => {
+                    self.kept.settings.clone_from(settings);
+                }
+                Effect::Store(StoreWrite::Attempt { guest, user, record, .. }) => {
+                    self.kept.guests.retain(|(id, ..)| id != guest);
+                    self.kept.guests.push((guest.clone(), user.clone(), record.clone()));
+                }
+                Effect::Store(StoreWrite::GuestEnded { guest, .. }) => {
+                    self.kept.guests.retain(|(id, ..)| id != guest);
+                }
+                _ => {}
+            }
+        }
     }
 
     /// On air, with the host on connection 1 and its transports 1 (watch) and 2 (publish).
@@ -52,6 +84,7 @@ impl Show {
     pub(super) fn step(&mut self, input: Input) {
         self.effects.clear();
         self.room.step(self.now, input, &mut self.effects);
+        self.keep();
     }
 
     /// Let time pass, as the shell does: one timer after the other.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::protocol::{RoomId, Summary, UserId};
+use crate::protocol::{GuestId, RoomId, Summary, UserId};
 use crate::room::{ConnId, ReplyTo, Via};
 
 fn room(name: &str) -> RoomId {
@@ -49,7 +49,8 @@ async fn rooms_bans_and_mutes_outlive_a_restart() {
     };
     keep(mute("loud", now + 1_000)).await;
     keep(mute("quiet", now + 60_000)).await;
-    store.save_settings("r1", "Coffee", r#"{"a":1}"#).await.expect("kept");
+    let (title, settings) = ("Coffee".to_owned(), r#"{"a":1}"#.to_owned());
+    keep(StoreWrite::Settings { room: r1.clone(), title, settings }).await;
     store
         .save_moderator("r1", "mod_1", &["user.ban".into(), "user.kick".into()])
         .await
@@ -60,7 +61,10 @@ async fn rooms_bans_and_mutes_outlive_a_restart() {
         user: "ana".into(),
         record: "{}".into(),
     };
-    store.save_attempt(attempt.clone()).await.expect("kept");
+    keep(attempt_of("g1", "ana")).await;
+    assert_eq!(store.has_ended("r1").await, Ok(false));
+    assert_eq!(store.has_ended("r2").await, Ok(true));
+    assert_eq!(store.has_ended("r3").await, Ok(false));
     store.close().await;
 
     clock.advance(1_000);
@@ -85,6 +89,11 @@ async fn rooms_bans_and_mutes_outlive_a_restart() {
     assert_eq!(assert_clean(&store).audit_rows, 4);
 }
 
+fn attempt_of(guest: &str, name: &str) -> StoreWrite {
+    let guest = GuestId::new(guest).expect("valid");
+    StoreWrite::Attempt { room: room("r1"), guest, user: user(name), record: "{}".into() }
+}
+
 #[tokio::test]
 async fn a_room_name_is_free_again_after_the_show_and_the_ban_stays() {
     let folder = test_folder("slug");
@@ -99,15 +108,7 @@ async fn a_room_name_is_free_again_after_the_show_and_the_ban_stays() {
         at: 2,
     })
     .await;
-    store
-        .save_attempt(AttemptRecord {
-            room: "r1".into(),
-            guest: "g1".into(),
-            user: "ana".into(),
-            record: "{}".into(),
-        })
-        .await
-        .expect("kept");
+    keep(attempt_of("g1", "ana")).await;
     keep(ended("r1", 3)).await;
     keep(ended("r1", 4)).await;
     keep(opened("r1", "host", 5)).await;
