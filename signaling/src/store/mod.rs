@@ -64,11 +64,21 @@ pub struct Options {
     pub durability: Durability,
     /// The time.
     pub clock: Clock,
+    /// Pages in the log after which the writer copies them into the database. Trade: a short log
+    /// costs two more syncs each time, a long one is read again at the next start.
+    pub checkpoint_pages: u32,
 }
+
+/// [`Options::checkpoint_pages`] by default: 4 MiB.
+const CHECKPOINT_PAGES: u32 = 1024;
 
 impl Default for Options {
     fn default() -> Self {
-        Self { durability: Durability::Full, clock: Arc::new(unix_ms) }
+        Self {
+            durability: Durability::Full,
+            clock: Arc::new(unix_ms),
+            checkpoint_pages: CHECKPOINT_PAGES,
+        }
     }
 }
 
@@ -134,6 +144,7 @@ impl Store {
             conn,
             queue,
             clock: clock.clone(),
+            checkpoint_pages: options.checkpoint_pages,
             health: health.clone(),
             lock,
             closed: ended,
@@ -434,8 +445,7 @@ fn read(conn: &Connection, queue: &Receiver<ReadWork>, clock: &Clock) {
 
 /// Two writers would break the audit chain, so the second process does not start.
 fn lock_file(path: &Path) -> anyhow::Result<File> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
+    let name = schema::beside(path, ".lock");
     let file = File::options()
         .create(true)
         .truncate(false)

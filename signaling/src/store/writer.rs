@@ -11,6 +11,7 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{oneshot, watch};
 
 use super::audit::Chain;
+use super::schema::{Checkpoint, checkpoint};
 use super::turn::{Fault, Turn};
 use super::{Clock, keys};
 use crate::economy::MoneyRefusal;
@@ -102,6 +103,8 @@ pub(super) struct Writer {
     pub(super) conn: Connection,
     pub(super) queue: Receiver<Box<dyn Work>>,
     pub(super) clock: Clock,
+    /// Pages in the log before they are copied into the database.
+    pub(super) checkpoint_pages: u32,
     pub(super) health: Arc<Health>,
     /// Held while this thread lives, so that no second process writes to the file.
     pub(super) lock: File,
@@ -114,6 +117,7 @@ impl Writer {
     pub(super) fn run(self) {
         let mut last_stamp = last_stamp(&self.conn);
         let mut swept_at = i64::MIN;
+        let mut checkpoint_at = self.checkpoint_pages;
         while let Ok(first) = self.queue.recv() {
             let mut group = Vec::with_capacity(GROUP);
             let result = self.commit_group(first, &mut group, &mut last_stamp, &mut swept_at);
@@ -125,15 +129,40 @@ impl Writer {
             for work in group {
                 work.answer(failed);
             }
+            // The group is durable without it and is not kept waiting; the next one must not be
+            // accepted after it has failed.
+            if failed.is_none()
+                && let Err(error) = self.shorten_log(&mut checkpoint_at)
+            {
+                self.stop(&error);
+            }
             if self.health.stopped.load(Ordering::Acquire) {
                 break;
             }
         }
-        self.refuse_everything();
-        let Self { conn, lock, closed, .. } = self;
+        let Self { conn, queue, health, lock, closed, .. } = self;
+        if !health.stopped.load(Ordering::Acquire)
+            && let Err(error) = checkpoint(&conn, Checkpoint::Truncate)
+        {
+            tracing::error!(%error, "the disk is not well; the log is kept for the next start");
+        }
+        // After a failure nobody gets to use this handle again.
         drop(conn);
+        refuse_everything(&queue, &health);
         drop(lock);
         drop(closed);
+    }
+
+    /// Between two groups, when the log is long: the only place where it is copied into the
+    /// database. `SQLite` would do it inside `COMMIT` and say nothing of a failed sync.
+    fn shorten_log(&self, checkpoint_at: &mut u32) -> rusqlite::Result<()> {
+        if checkpoint(&self.conn, Checkpoint::Count)? < *checkpoint_at {
+            return Ok(());
+        }
+        // A reader may keep part of it; that part is not tried again with every commit.
+        let left = checkpoint(&self.conn, Checkpoint::Passive)?;
+        *checkpoint_at = left.saturating_add(self.checkpoint_pages);
+        Ok(())
     }
 
     fn commit_group(
@@ -193,16 +222,20 @@ impl Writer {
             tracing::warn!(%error, "the database is locked by somebody else");
             return MoneyRefusal::LedgerUnavailable;
         }
-        tracing::error!(%error, "the ledger has stopped; restart when the disk is well");
-        self.health.stopped.store(true, Ordering::Release);
+        self.stop(error);
         MoneyRefusal::LedgerUnavailable
     }
 
-    fn refuse_everything(&self) {
-        while let Ok(work) = self.queue.recv() {
-            self.health.waiting.fetch_sub(1, Ordering::Relaxed);
-            work.answer(Some(MoneyRefusal::LedgerUnavailable));
-        }
+    fn stop(&self, error: &rusqlite::Error) {
+        tracing::error!(%error, "the ledger has stopped; restart when the disk is well");
+        self.health.stopped.store(true, Ordering::Release);
+    }
+}
+
+fn refuse_everything(queue: &Receiver<Box<dyn Work>>, health: &Health) {
+    while let Ok(work) = queue.recv() {
+        health.waiting.fetch_sub(1, Ordering::Relaxed);
+        work.answer(Some(MoneyRefusal::LedgerUnavailable));
     }
 }
 

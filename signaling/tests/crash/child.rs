@@ -13,6 +13,11 @@ pub(crate) const PATH: &str = "GREENROOM_CRASH_CHILD";
 /// Environment: `full` (default) or `normal`.
 pub(crate) const DURABILITY: &str = "GREENROOM_CRASH_DURABILITY";
 
+/// Environment: which sync fails; see the shim.
+pub(crate) const SICK: &str = "GREENROOM_FAIL_SYNC";
+/// Pages in the log before it is copied: few, so that every round has several checkpoints.
+const CHECKPOINT: u32 = 48;
+
 /// One order on the wire: `key sender coins to_guest`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
@@ -72,10 +77,21 @@ pub(crate) fn serve(path: &Path) {
             Ok("normal") => Durability::Normal,
             _ => Durability::Full,
         };
-        let store = Store::open_with(path, Options { durability, ..Options::default() })
-            .expect("opens after any crash");
         let (lines, mut orders) = mpsc::unbounded_channel();
         std::thread::spawn(move || read_orders(&lines));
+        let options = Options { durability, checkpoint_pages: CHECKPOINT, ..Options::default() };
+        let store = match Store::open_with(path, options) {
+            Ok(store) => store,
+            Err(error) => {
+                // A server does not start on a sick disk; a client sees that it is not there.
+                let sick = std::env::var_os(SICK).is_some();
+                assert!(sick, "opens after any crash: {error:#}");
+                while let Some(line) = orders.recv().await {
+                    tell(&format!("NO {} ledger_unavailable\n", line.key));
+                }
+                return;
+            }
+        };
         let starting = (0..super::fleet::CLIENTS).map(|n| {
             let store = store.clone();
             tokio::spawn(async move {
@@ -110,6 +126,10 @@ async fn answer(store: &Store, line: &Line) {
         }
         Err(refusal) => format!("NO {} {}\n", line.key, refusal.code()),
     };
-    // One write, below PIPE_BUF: the other end sees all of it or nothing.
+    tell(&text);
+}
+
+/// One write, below PIPE_BUF: the other end sees all of it or nothing.
+fn tell(text: &str) {
     drop(std::io::stderr().lock().write_all(text.as_bytes()));
 }

@@ -41,6 +41,8 @@ enum Kind {
     Write,
     Truncate,
     Sync,
+    /// A sync that failed or lied: the changes before it are clean and not on the disk.
+    Lost,
 }
 
 #[derive(Debug)]
@@ -53,31 +55,55 @@ struct Change<'a> {
     new: &'a [u8],
 }
 
-/// Take back what was not synced since the log began, then forget the log. With `random`, some of
-/// it did reach the disk: any subset, each write whole or cut at a sector. Returns the number of
-/// changes that were not synced.
-pub(crate) fn cut(database: &Path, log: &Path, random: Option<&mut Random>) -> usize {
+/// What one power cut did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// Changes that had not been synced.
+    pub(crate) unsynced: usize,
+    /// Changes that a sync failed to bring to the disk.
+    pub(crate) lost: usize,
+    /// Syncs of the database, which only a checkpoint does.
+    pub(crate) checkpoints: usize,
+}
+
+/// Leave what the disk has, then forget the log: everything since it began is taken back, and what
+/// was synced is done again. With `random`, some of the rest did reach the disk: any subset, each
+/// write whole or cut at a sector.
+pub(crate) fn cut(database: &Path, log: &Path, random: Option<&mut Random>) -> Cut {
     let bytes = std::fs::read(log).unwrap_or_default();
     let changes = parse(&bytes);
     let mut wal = database.as_os_str().to_owned();
     wal.push("-wal");
     let files = [database.to_owned(), PathBuf::from(wal)]
         .map(|path| OpenOptions::new().read(true).write(true).open(path).ok());
-    let mut unsynced = Vec::new();
-    for change in changes {
-        match change.kind {
-            Kind::Sync => unsynced.retain(|other: &Change<'_>| other.file != change.file),
-            Kind::Write | Kind::Truncate => unsynced.push(change),
+    for change in changes.iter().rev() {
+        if let Some(file) = &files[change.file] {
+            undo(file, change);
         }
     }
-    for change in unsynced.iter().rev() {
-        let Some(file) = &files[change.file] else { continue };
-        undo(file, change);
+    let mut cut = Cut { unsynced: 0, lost: 0, checkpoints: 0 };
+    let mut waiting = [Vec::new(), Vec::new()];
+    for change in &changes {
+        let waiting: &mut Vec<&Change<'_>> = &mut waiting[change.file];
+        match change.kind {
+            Kind::Write | Kind::Truncate => waiting.push(change),
+            Kind::Lost => cut.lost += std::mem::take(waiting).len(),
+            Kind::Sync => {
+                cut.checkpoints += usize::from(change.file == 0);
+                for change in std::mem::take(waiting) {
+                    if let Some(file) = &files[change.file] {
+                        redo(file, change, change.new.len());
+                    }
+                }
+            }
+        }
     }
+    cut.unsynced = waiting.iter().map(Vec::len).sum();
     if let Some(random) = random {
-        for change in &unsynced {
-            let Some(file) = &files[change.file] else { continue };
-            redo_some(file, change, random);
+        for change in waiting.iter().flatten() {
+            if let Some(file) = &files[change.file] {
+                redo_some(file, change, random);
+            }
         }
     }
     drop(std::fs::remove_file(log));
@@ -85,7 +111,7 @@ pub(crate) fn cut(database: &Path, log: &Path, random: Option<&mut Random>) -> u
     let mut index = database.as_os_str().to_owned();
     index.push("-shm");
     drop(std::fs::remove_file(PathBuf::from(index)));
-    unsynced.len()
+    cut
 }
 
 fn parse(mut bytes: &[u8]) -> Vec<Change<'_>> {
@@ -100,6 +126,7 @@ fn parse(mut bytes: &[u8]) -> Vec<Change<'_>> {
             1 => Kind::Write,
             2 => Kind::Truncate,
             3 => Kind::Sync,
+            4 => Kind::Lost,
             other => panic!("record of kind {other}"),
         };
         let file = half(4) as usize;
@@ -110,20 +137,29 @@ fn parse(mut bytes: &[u8]) -> Vec<Change<'_>> {
 }
 
 fn undo(file: &File, change: &Change<'_>) {
-    file.write_all_at(change.old, change.offset).expect("written back");
-    file.set_len(change.old_size).expect("cut back");
+    if let Kind::Write | Kind::Truncate = change.kind {
+        file.write_all_at(change.old, change.offset).expect("written back");
+        file.set_len(change.old_size).expect("cut back");
+    }
+}
+
+/// Only the first bytes of a write, if it is one.
+fn redo(file: &File, change: &Change<'_>, bytes: usize) {
+    match change.kind {
+        Kind::Write => file.write_all_at(&change.new[..bytes], change.offset).expect("written"),
+        Kind::Truncate => file.set_len(change.offset).expect("cut"),
+        Kind::Sync | Kind::Lost => {}
+    }
 }
 
 fn redo_some(file: &File, change: &Change<'_>, random: &mut Random) {
     let whole = change.new.len() as u64;
     match (random.below(3), change.kind) {
-        (0, _) | (_, Kind::Sync) => {}
+        (0, _) => {}
         (1, Kind::Write) => {
             let torn = random.below(whole / SECTOR + 1) * SECTOR;
-            let part = &change.new[..torn as usize];
-            file.write_all_at(part, change.offset).expect("written");
+            redo(file, change, torn as usize);
         }
-        (_, Kind::Write) => file.write_all_at(change.new, change.offset).expect("written"),
-        (_, Kind::Truncate) => file.set_len(change.offset).expect("cut"),
+        _ => redo(file, change, change.new.len()),
     }
 }

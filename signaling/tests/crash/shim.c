@@ -15,7 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { WRITE = 1, TRUNCATE = 2, SYNC = 3 };
+enum { WRITE = 1, TRUNCATE = 2, SYNC = 3, LOST = 4 };
 
 struct head {
     uint32_t kind, file;
@@ -25,9 +25,10 @@ struct head {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int log_fd = -1;
 
-/* GREENROOM_FAIL_SYNC=n: the n-th sync of the log fails. As on Linux, a later one succeeds though
- * the pages are lost, so nothing counts as synced any more. */
-static long fail_sync = -1, syncs = 0;
+/* GREENROOM_FAIL_SYNC=n: the n-th sync of the file GREENROOM_FAIL_FILE (see file_of) fails. As on
+ * Linux, a later one succeeds though the pages are lost: while this process lives, no sync of either
+ * file brings anything to the disk any more, and what it would have brought is clean and lost. */
+static long fail_sync = -1, fail_file = -1, syncs = 0;
 static int sick = 0;
 
 /* 0 = the database, 1 = its write-ahead log, -1 = not ours. */
@@ -122,12 +123,15 @@ static int synced(int fd, long call) {
     if (fail_sync < 0) {
         const char *text = getenv("GREENROOM_FAIL_SYNC");
         fail_sync = text ? atol(text) : 0;
+        text = getenv("GREENROOM_FAIL_FILE");
+        fail_file = text ? atol(text) : 1;
     }
-    int fails = file == 1 && ++syncs == fail_sync;
+    int fails = file == fail_file && ++syncs == fail_sync;
     if (fails) sick = 1;
     int result = fails ? -1 : syscall(call, fd);
     if (fails) errno = EIO;
-    if (!result && !sick) append((struct head){SYNC, file, 0, 0, 0, 0}, NULL, NULL);
+    if (sick) append((struct head){LOST, file, 0, 0, 0, 0}, NULL, NULL);
+    else if (!result) append((struct head){SYNC, file, 0, 0, 0, 0}, NULL, NULL);
     int error = errno;
     pthread_mutex_unlock(&lock);
     errno = error;

@@ -28,8 +28,11 @@ impl TestClock {
     fn open(&self, folder: &TestFolder) -> Store {
         let clock = self.clone();
         // NORMAL: these tests are about rules; what FULL is for, tests/crash.rs shows.
-        let options =
-            Options { durability: Durability::Normal, clock: Arc::new(move || clock.now()) };
+        let options = Options {
+            durability: Durability::Normal,
+            clock: Arc::new(move || clock.now()),
+            ..Options::default()
+        };
         Store::open_with(database_path(folder.path()), options).expect("opens")
     }
 }
