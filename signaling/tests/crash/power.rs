@@ -26,8 +26,9 @@ pub(crate) fn build(folder: &Path) -> PathBuf {
     shim
 }
 
-/// What a child needs to be logged.
+/// What a child needs to be logged, behind what an earlier one left in the log.
 pub(crate) fn environment(shim: &Path, log: &Path, durability: &str) -> Vec<(String, String)> {
+    drop_cut_off_record(log);
     let text = |path: &Path| path.to_string_lossy().into_owned();
     vec![
         ("LD_PRELOAD".into(), text(shim)),
@@ -114,9 +115,18 @@ pub(crate) fn cut(database: &Path, log: &Path, random: Option<&mut Random>) -> C
     cut
 }
 
+/// The kill may cut off a child's last record, whose change was not made then; the next child's
+/// records must not be taken for the rest of it.
+fn drop_cut_off_record(log: &Path) {
+    let Ok(bytes) = std::fs::read(log) else { return };
+    let whole: usize =
+        parse(&bytes).iter().map(|change| HEAD + change.old.len() + change.new.len()).sum();
+    let file = OpenOptions::new().write(true).open(log).expect("the log opens");
+    file.set_len(whole as u64).expect("the log is cut");
+}
+
 fn parse(mut bytes: &[u8]) -> Vec<Change<'_>> {
     let mut changes = Vec::new();
-    // The last record may be cut off by the kill; its change was not made then.
     while let Some((head, rest)) = bytes.split_at_checked(HEAD) {
         let half = |at: usize| u32::from_ne_bytes(head[at..at + 4].try_into().expect("four"));
         let word = |at: usize| u64::from_ne_bytes(head[at..at + 8].try_into().expect("eight"));
