@@ -45,7 +45,7 @@ pub(super) fn open_writer(path: &Path, durability: Durability) -> anyhow::Result
         .with_context(|| format!("cannot open the database {}", path.display()))?;
     conn.busy_timeout(BUSY_TIME)?;
     leave_the_log_alone(&conn)?;
-    let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    let mode = use_wal(&conn).with_context(|| format!("cannot prepare {}", path.display()))?;
     ensure!(mode == "wal", "the database {} cannot use WAL: {mode}", path.display());
     let sync = match durability {
         Durability::Full => "FULL",
@@ -75,6 +75,18 @@ pub(super) fn open_reader(path: &Path) -> anyhow::Result<Connection> {
     conn.execute_batch("PRAGMA query_only = ON; PRAGMA foreign_keys = ON;")?;
     conn.set_prepared_statement_cache_capacity(64);
     Ok(conn)
+}
+
+/// The journal mode after asking for WAL. The statement says "wal" before its own commit is synced,
+/// and only its end tells whether that failed, so it is stepped to the end.
+fn use_wal(conn: &Connection) -> rusqlite::Result<String> {
+    let mut statement = conn.prepare("PRAGMA journal_mode = WAL")?;
+    let mut rows = statement.query([])?;
+    let mut mode = String::new();
+    while let Some(row) = rows.next()? {
+        mode = row.get(0)?;
+    }
+    Ok(mode)
 }
 
 /// Neither a commit nor a close copies the log into the database: both swallow a failed sync, and
