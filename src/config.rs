@@ -16,6 +16,8 @@ use signaling::protocol::{MESSAGE_BYTES, SDP_MESSAGE_BYTES};
 
 pub use load::{Override, Source};
 
+use crate::sfu::SfuConfig;
+
 /// All options.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -43,6 +45,9 @@ pub struct Http {
     /// Other origins whose pages may open `/ws`, as `https://shop.example`; the server's own is
     /// always allowed.
     pub origins: Vec<String>,
+    /// Origins whose pages may show ours in a frame, as `https://shop.example`; the server's own
+    /// is always allowed.
+    pub embed: Vec<String>,
     /// Bytes of a request's header; past it 431.
     pub header_bytes: usize,
     /// Milliseconds a client may take to send a header, and a connection may idle.
@@ -64,6 +69,10 @@ pub struct Media {
     /// The address clients reach this machine at when it is behind a one-to-one NAT; empty = none.
     #[serde(with = "empty_is_none")]
     pub public_ip: Option<IpAddr>,
+    /// Bits per second that one publisher may send; what is past it is dropped and counted.
+    pub uplink_bps: u64,
+    /// Packets per second that one publisher may send.
+    pub uplink_packets: u32,
 }
 
 /// The `[tokens]` table.
@@ -95,6 +104,7 @@ impl Default for Http {
         Self {
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             origins: Vec::new(),
+            embed: Vec::new(),
             header_bytes: 16 * 1024,
             header_ms: 10_000,
             drain_ms: 3000,
@@ -104,7 +114,15 @@ impl Default for Http {
 
 impl Default for Media {
     fn default() -> Self {
-        Self { port: 7882, shards: 0, addresses: Vec::new(), public_ip: None }
+        let SfuConfig { uplink_bps, uplink_packets } = SfuConfig::default();
+        Self {
+            port: 7882,
+            shards: 0,
+            addresses: Vec::new(),
+            public_ip: None,
+            uplink_bps,
+            uplink_packets,
+        }
     }
 }
 
@@ -152,6 +170,19 @@ impl Config {
             self.media.port,
             self.media.shard_count()
         );
+        ensure!(
+            self.media.uplink_bps >= 64_000 && self.media.uplink_packets >= 50,
+            "media.uplink_bps must be at least 64000 and media.uplink_packets at least 50: less is \
+             no voice"
+        );
+        for origin in &self.http.embed {
+            let name = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]*".contains(&b);
+            ensure!(
+                name.is_some_and(|name| !name.is_empty() && name.bytes().all(plain)),
+                "http.embed: {origin:?} is no origin like https://shop.example"
+            );
+        }
         ensure!(self.http.header_bytes >= 1024, "http.header_bytes must be at least 1024");
         let limits = &self.limits;
         ensure!(

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use signaling::rooms::Rooms;
-use signaling::server::{Sessions, Signaling};
+use signaling::server::{Revoked, Sessions, Signaling};
 use signaling::store::{Store, database_path};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -23,6 +23,11 @@ use crate::http::{App, app, serve};
 use crate::keys;
 use crate::metrics::Metrics;
 use crate::net::plane::{MediaConfig, MediaPlane};
+use crate::sfu::SfuConfig;
+
+/// How often expired promo coins go back to the budget. Trade: they cannot be spent once they have
+/// expired, so only the books wait for it.
+const SWEEP_PROMO: Duration = Duration::from_secs(3600);
 
 /// A running server.
 #[derive(Debug)]
@@ -65,7 +70,11 @@ impl Server {
         }
         let (stop, draining) = watch::channel(false);
         let limits = config.limits.clone();
-        let (signaling, sessions) = Signaling::new(rooms.clone(), keys, limits, draining.clone());
+        let revoked = Revoked::load(store.clone()).await;
+        let revoked = revoked.map_err(|no| anyhow!("the deny-list could not be read: {no}"))?;
+        let (signaling, sessions) =
+            Signaling::new(rooms.clone(), keys, limits, revoked, draining.clone());
+        tokio::spawn(sweep_promo(store.clone(), SWEEP_PROMO, draining.clone()));
         let connects = Connects::new(config.limits.connects_per_second);
         let state =
             App { config: config.clone(), signaling, store: store.clone(), metrics, connects };
@@ -96,6 +105,28 @@ impl Server {
     }
 }
 
+/// Return expired promo coins to the budget now and then, until a stop.
+async fn sweep_promo(store: Store, every: Duration, mut stop: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(every);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        // Some hundred lots at a time, so that no gift waits for a year of them.
+        loop {
+            match store.expire_promo().await {
+                Ok(0) => break,
+                Ok(lots) => tracing::info!(lots, "promo coins have expired"),
+                Err(refusal) => {
+                    tracing::warn!(code = refusal.code(), "expired promo coins stay for now");
+                    break;
+                }
+            }
+        }
+    }
+}
+
 fn media_config(config: &Config) -> MediaConfig {
     let media = &config.media;
     MediaConfig {
@@ -103,6 +134,7 @@ fn media_config(config: &Config) -> MediaConfig {
         addresses: media.addresses.clone(),
         port: media.port,
         public_ip: media.public_ip,
+        sfu: SfuConfig { uplink_bps: media.uplink_bps, uplink_packets: media.uplink_packets },
         ..MediaConfig::default()
     }
 }
@@ -124,4 +156,28 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
         }
         _ => anyhow!("cannot listen on {address} (http.bind): {error}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn promo_coins_are_swept_again_and_again_until_a_stop() {
+        let folder = std::env::temp_dir().join(format!("greenroom-sweep-{}", std::process::id()));
+        let store = Store::open(folder.join("test.db")).expect("opens");
+        let (stop, stopped) = watch::channel(false);
+        let every = Duration::from_millis(1);
+        let sweeper = tokio::spawn(sweep_promo(store.clone(), every, stopped));
+        let twice = async {
+            while store.stats().done < 2 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let patience = Duration::from_secs(20);
+        timeout(patience, twice).await.expect("the store was asked twice");
+        stop.send_replace(true);
+        timeout(patience, sweeper).await.expect("in time").expect("ends");
+        let _ = std::fs::remove_dir_all(&folder);
+    }
 }

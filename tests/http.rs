@@ -14,6 +14,7 @@ async fn pages_are_served_strictly() {
         let (status, head, body) = server.get(page, "").await;
         assert_eq!(status, 200, "{page}");
         assert!(head.contains("content-security-policy: default-src 'self'"), "{head}");
+        assert!(head.contains("frame-ancestors 'self'\r\n"), "{head}");
         assert!(!head.contains("unsafe-inline"));
         assert!(head.contains("x-content-type-options: nosniff"));
         assert!(head.contains("content-type: text/html; charset=utf-8"));
@@ -110,4 +111,16 @@ async fn a_port_in_use_is_explained() {
     };
     let error = greenroom::Server::start(config).await.expect_err("in use").to_string();
     assert!(error.contains(&addr.port().to_string()) && error.contains("--http-bind"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn listed_pages_may_embed_ours() {
+    let server = Fixture::with(|c| c.http.embed = vec!["https://shop.example".into()]).await;
+    let (_, head, _) = server.get("/", "").await;
+    assert!(head.contains("frame-ancestors 'self' https://shop.example\r\n"), "{head}");
+    for bad in ["shop.example", "https://", "https://a;script-src *", "https://a b"] {
+        let mut config = greenroom::config::Config::default();
+        config.http.embed = vec![bad.into()];
+        assert!(config.check().is_err(), "{bad}");
+    }
 }

@@ -252,6 +252,67 @@ async fn strangers_of_one_address_are_few_and_friends_many() {
     }
 }
 
+/// `POST /v1/revocations` with this token: the status.
+async fn revoke(server: &Fixture, token: &str, body: &Value) -> u16 {
+    let body = body.to_string();
+    let request = format!(
+        "POST /v1/revocations HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+         authorization: Bearer {token}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    server.http(&request).await.0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revoked_tokens_are_refused_everywhere_at_once_and_after_a_restart() {
+    let mut server = Fixture::start().await;
+    let keys = TokenKeys::new(&dev_secret(&server.folder).expect("key")).expect("keys");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("clock").as_secs();
+    let sign = |sub: &str, role, room: &str, jti: Option<&str>| {
+        let jti = jti.map(str::to_owned);
+        keys.sign(&Claims { jti, ..Claims::new(room, role, sub, now + 600) }).expect("signs")
+    };
+    let (one, two) = (
+        sign("ana", TokenRole::Viewer, "r1", Some("one")),
+        sign("ana", TokenRole::Viewer, "r1", Some("two")),
+    );
+    let bob = sign("bob", TokenRole::Host, "r1", None);
+    let hello = |token: &str| json!({"token": token, "v": 1});
+    let mut sessions = [server.connect().await, server.connect().await, server.connect().await];
+    for (session, token) in sessions.iter_mut().zip([&one, &two, &bob]) {
+        session.ok("hello", hello(token)).await;
+    }
+    let service = sign("backend", TokenRole::Service, "*", None);
+    for weak in [&bob, &sign("x", TokenRole::Service, "r1", None)] {
+        assert_eq!(revoke(&server, weak, &json!({"sub": "ana"})).await, 403);
+    }
+    for bad in [json!({}), json!({"sub": "a", "jti": "b"}), json!({"jti": "a b"})] {
+        assert_eq!(revoke(&server, &service, &bad).await, 400, "{bad}");
+    }
+    assert_eq!(revoke(&server, &service, &json!({"jti": "one"})).await, 200);
+    let [first, second, host] = &mut sessions;
+    let (said, code) = first.until_closed().await;
+    assert!(has_bye(&said, "token_expired") && code == Some(1008), "{said:?}");
+    second.ok("ping", json!({})).await;
+    assert_eq!(second.refused("token.refresh", json!({"token": one})).await, "unauthenticated");
+    assert_eq!(revoke(&server, &service, &json!({"sub": "bob"})).await, 200);
+    assert_eq!(host.until_closed().await.1, Some(1008));
+    second.ok("ping", json!({})).await;
+    let whip = format!(
+        "POST /whip/r1 HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\
+         authorization: Bearer {bob}\r\n\r\n"
+    );
+    assert_eq!(server.http(&whip).await.0, 401);
+
+    server.restart().await;
+    for (token, accepted) in [(&one, false), (&bob, false), (&two, true)] {
+        let mut client = server.connect().await;
+        let id = client.begin("hello", hello(token)).await;
+        assert_eq!(client.reply(id).await["ok"], accepted);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_tells_everybody_and_ends_soon() {
     let mut server = Fixture::start().await;

@@ -15,7 +15,7 @@ const GREENROOM: &[(&str, &[&str])] = &[
     ("sfu", &["rtp", "signaling::media"]),
     ("net", &["sfu", "rtp", "metrics", "signaling::media", "signaling::protocol"]),
     ("metrics", &[]),
-    ("config", &["signaling::limits", "signaling::protocol"]),
+    ("config", &["sfu", "signaling::limits", "signaling::protocol"]),
     ("keys", &["config", "signaling::store", "signaling::token"]),
     (
         "http",
@@ -49,7 +49,7 @@ const SIGNALING: &[(&str, &[&str])] = &[
     ("room", &["stage", "chat", "moderation", "economy", "protocol", "media", "rate", "token"]),
     ("store", &["room", "economy", "protocol", "token"]),
     ("rooms", &["room", "store", "economy", "protocol", "media", "rate", "token", "limits"]),
-    ("server", &["rooms", "room", "protocol", "rate", "token", "limits"]),
+    ("server", &["rooms", "room", "store", "economy", "protocol", "rate", "token", "limits"]),
 ];
 
 fn root() -> PathBuf {

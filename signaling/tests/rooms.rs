@@ -26,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const OFFER: &str = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=sendonly\r\n\
      m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=sendonly\r\n";
 
+/// A codec that nobody has: its section is answered rejected.
+const REJECTED: &str = "a=rtpmap:96 theora/90000";
+
 /// Rooms over a store in a folder of their own.
 struct Stage {
     rooms: Rooms,
@@ -52,14 +55,13 @@ async fn media_plane(
                 allocated += 1;
                 let _ = reply.send(TransportId::new(0, allocated));
             }
-            MediaCommand::OpenPublish { room, transport, reply, .. } => {
+            MediaCommand::OpenPublish { room, transport, sdp, reply, .. } => {
+                let video = !sdp.contains(REJECTED);
                 let (sdp, ice_ufrag) = ("v=0\r\n".to_owned(), "\"u\"".to_owned());
-                let _ = reply.send(Ok(MediaAnswer { sdp, audio: true, video: true, ice_ufrag }));
-                for event in [
-                    MediaEvent::Connected,
-                    MediaEvent::MediaReady(MediaKind::Audio),
-                    MediaEvent::MediaReady(MediaKind::Video),
-                ] {
+                let _ = reply.send(Ok(MediaAnswer { sdp, audio: true, video, ice_ufrag }));
+                let ready = [MediaKind::Audio, MediaKind::Video].map(MediaEvent::MediaReady);
+                let ready = ready.into_iter().take(1 + usize::from(video));
+                for event in [MediaEvent::Connected].into_iter().chain(ready) {
                     let _ = events.send(AddressedMediaEvent { room, transport, event }).await;
                 }
             }
@@ -304,4 +306,26 @@ async fn the_seat_of_a_host_is_a_seat() {
     assert_eq!(code(&own, offer.clone()).await, Code::BusyElsewhere, "a guest elsewhere");
     ok(&guest, Command::GuestLeave(Empty {})).await;
     ok(&own, offer).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_whose_video_is_rejected_is_on_air_with_sound() {
+    let stage = stage("rejected");
+    let host = stage.live("r1", "hana").await;
+    ok(&host, command("room.update", r#"{"guest":{"countdownMs":0}}"#)).await;
+    let guest = stage.enter("r1", "gil", TokenRole::Viewer).await;
+    ok(&host, Command::GuestApprove(request(&guest).await)).await;
+    let sdp = format!("{OFFER}{REJECTED}\r\n");
+    ok(&guest, Command::MediaOffer(MediaOffer { sdp })).await;
+    let on_air = async {
+        loop {
+            let all = ok(&guest, command("room.resync", r#"{"fromSeq":1000000}"#)).await;
+            let seat = all["snapshot"]["seats"][1].clone();
+            if seat["state"] == "live" {
+                break seat;
+            }
+        }
+    };
+    let seat = timeout(PATIENCE, on_air).await.expect("without the connect timer");
+    assert_eq!((&seat["audio"], &seat["video"]), (&true.into(), &false.into()));
 }

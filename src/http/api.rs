@@ -1,4 +1,5 @@
-//! The small REST surface: `GET /v1/live` and, in development mode, `POST /v1/tokens`.
+//! The small REST surface: `GET /v1/live`, `POST /v1/revocations` and, in development mode,
+//! `POST /v1/tokens`.
 
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
@@ -9,15 +10,16 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use signaling::protocol::{Code, Name, Refusal, RoomId, UserId};
 use signaling::rooms::Card;
-use signaling::token::{Claims, MAX_LIFE_S, TokenRole};
+use signaling::token::{CLOCK_SKEW_S, Claims, MAX_LIFE_S, TokenRole};
 
+use super::whip::bearer;
 use super::{App, origin};
 
 /// Coins of a user whom development mode sees for the first time: a hundred large gifts.
 const STARTING_COINS: i64 = 10_000;
 
 pub(super) fn routes(dev: bool) -> Router<App> {
-    let routes = Router::new().route("/v1/live", get(live));
+    let routes = Router::new().route("/v1/live", get(live)).route("/v1/revocations", post(revoke));
     if dev { routes.route("/v1/tokens", post(tokens)) } else { routes }
 }
 
@@ -49,6 +51,46 @@ struct TokenAsk {
 
 const fn viewer() -> TokenRole {
     TokenRole::Viewer
+}
+
+/// Body of `POST /v1/revocations`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Revocation {
+    /// The id of one token.
+    jti: Option<String>,
+    /// Everything signed for a person.
+    sub: Option<UserId>,
+    /// Milliseconds since the epoch; by then every token of today has expired when absent.
+    until: Option<u64>,
+}
+
+/// A backend takes tokens back: `Authorization: Bearer` with the role `service` or `admin`.
+async fn revoke(
+    State(app): State<App>,
+    headers: HeaderMap,
+    ask: Result<Json<Revocation>, JsonRejection>,
+) -> Response {
+    let done = async {
+        let token = bearer::token(&headers).ok_or(Code::Unauthenticated)?;
+        let (claims, _) = app.signaling.authenticate(token)?;
+        if !matches!(claims.role, TokenRole::Admin | TokenRole::Service) || claims.room != "*" {
+            return Err(Code::Forbidden.into());
+        }
+        let bad = |error: JsonRejection| Refusal::new(Code::BadRequest).because(error.body_text());
+        let Json(Revocation { jti, sub, until }) = ask.map_err(bad)?;
+        let sub = sub.map(|sub| sub.as_str().to_owned());
+        let (Some(id), None) = (jti.clone().or(sub.clone()), jti.and(sub)) else {
+            return Err(Refusal::new(Code::BadRequest).because("either jti or sub"));
+        };
+        let now_ms = app.signaling.rooms().clock().now_ms();
+        let until = until.unwrap_or(now_ms + (MAX_LIFE_S + CLOCK_SKEW_S) * 1000);
+        app.signaling.revoked().revoke(&id, now_ms, until).await
+    };
+    match done.await {
+        Ok(()) => Json(serde_json::json!({})).into_response(),
+        Err(refusal) => refused(&refusal),
+    }
 }
 
 /// Answer of `POST /v1/tokens`.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn;
+use axum::middleware::from_fn_with_state;
 use signaling::server::Signaling;
 use signaling::store::Store;
 
@@ -42,6 +42,7 @@ pub struct App {
 
 /// Every route of the server.
 pub fn app(state: App) -> Router {
+    let policy = security::policy(&state.config.http.embed);
     Router::new()
         .merge(health::routes())
         .merge(api::routes(state.config.dev))
@@ -49,6 +50,6 @@ pub fn app(state: App) -> Router {
         .merge(whip::routes(whip::Whip::new(state.signaling.clone(), state.connects.clone())))
         .merge(pages::routes())
         .layer(DefaultBodyLimit::max(state.config.limits.sdp_message_bytes))
-        .layer(from_fn(security::headers))
+        .layer(from_fn_with_state(policy, security::headers))
         .with_state(state)
 }

@@ -1,6 +1,6 @@
 //! Headers that every response carries.
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::header::{
     CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
@@ -13,14 +13,24 @@ const CSP: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'sel
      media-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'; \
      frame-ancestors 'self'";
 
+/// The policy with the pages that may embed ours, which the configuration has checked.
+pub(super) fn policy(embed: &[String]) -> HeaderValue {
+    let policy = [CSP].into_iter().chain(embed.iter().map(String::as_str)).collect::<Vec<_>>();
+    HeaderValue::from_str(&policy.join(" ")).unwrap_or(HeaderValue::from_static(CSP))
+}
+
 const PERMISSIONS: &str = "camera=(self), microphone=(self), display-capture=(self), \
      autoplay=(self), fullscreen=(self), screen-wake-lock=(self), geolocation=(), payment=()";
 
 /// Adds the headers.
-pub(super) async fn headers(request: Request, next: Next) -> Response {
+pub(super) async fn headers(
+    State(policy): State<HeaderValue>,
+    request: Request,
+    next: Next,
+) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(CSP));
+    headers.insert(CONTENT_SECURITY_POLICY, policy);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(

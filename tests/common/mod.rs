@@ -40,14 +40,38 @@ impl Fixture {
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("greenroom-{}-{n}", std::process::id()));
-        let mut config = Config { data_dir: folder.clone(), ..Config::default() };
+        Self::over(folder, change).await
+    }
+
+    /// Stop, and start again over the same folder, on other ports.
+    pub async fn restart(&mut self) {
+        self.stop().await;
+        let again = async {
+            // The file is free when the last task that held it has ended.
+            loop {
+                match Self::try_over(self.folder.clone(), |_| ()).await {
+                    Ok(server) => break server,
+                    Err(error) => assert!(error.to_string().contains("another"), "{error:#}"),
+                }
+            }
+        };
+        let server = timeout(PATIENCE, again).await.expect("the folder is free in time");
+        (self.addr, self.server) = (server.addr, Some(server));
+    }
+
+    async fn over(folder: PathBuf, change: impl FnOnce(&mut Config)) -> Self {
+        let server = Self::try_over(folder.clone(), change).await.expect("the server starts");
+        Self { addr: server.addr, server: Some(server), folder }
+    }
+
+    async fn try_over(folder: PathBuf, change: impl FnOnce(&mut Config)) -> anyhow::Result<Server> {
+        let mut config = Config { data_dir: folder, ..Config::default() };
         config.http.bind = SocketAddr::from(([127, 0, 0, 1], 0));
         config.media.port = 0;
         config.media.shards = 1;
         config.media.addresses = vec![[127, 0, 0, 1].into()];
         change(&mut config);
-        let server = Server::start(config).await.expect("the server starts");
-        Self { addr: server.addr, server: Some(server), folder }
+        Server::start(config).await
     }
 
     /// One plain HTTP exchange: status, header text in lower case, body.

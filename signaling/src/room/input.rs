@@ -109,6 +109,16 @@ pub enum Input {
         /// What.
         event: MediaEvent,
     },
+    /// The media plane has answered a publisher's offer; a section that it rejected will never
+    /// bring anything.
+    MediaAccepted {
+        /// The transport.
+        transport: TransportId,
+        /// Audio will come.
+        audio: bool,
+        /// Video will come.
+        video: bool,
+    },
     /// The media plane refused an [`super::Effect::Ask`] or [`super::Effect::Media`] that would
     /// have made this transport: it does not exist.
     MediaRefused {

@@ -19,7 +19,7 @@ const GUEST_LOST_MS: u32 = 5_000;
 pub(super) struct Publisher {
     pub(super) conn: ConnId,
     pub(super) user: UserId,
-    /// What its offer announces.
+    /// What its offer announces; once that is answered, what of it was accepted.
     pub(super) announced: Kinds,
     /// It announces a second video: the screen.
     pub(super) screen: bool,
@@ -218,6 +218,14 @@ impl Room {
                 self.arrived(transport, |p| p.lost = false);
             }
         }
+    }
+
+    /// Only what was accepted is waited for.
+    pub(super) fn media_accepted(&mut self, transport: TransportId, sends: Kinds) {
+        self.arrived(transport, |p| {
+            p.announced = sends;
+            p.screen &= sends.video;
+        });
     }
 
     fn arrived(&mut self, transport: TransportId, mark: impl FnOnce(&mut Publisher)) {

@@ -37,7 +37,7 @@ use crate::protocol::{
     Refusal, RoomId, UserId,
 };
 use crate::rate::{Pace, Rate};
-use crate::stage::{Rules, Stage};
+use crate::stage::{Kinds, Rules, Stage};
 
 use life::Life;
 use media::Publisher;
@@ -250,6 +250,9 @@ impl Room {
             Input::Refreshed { conn, who } => self.refreshed(conn, who),
             Input::Left { conn } => self.left(conn),
             Input::Media { transport, event } => self.media_event(transport, &event),
+            Input::MediaAccepted { transport, audio, video } => {
+                self.media_accepted(transport, Kinds { audio, video });
+            }
             Input::MediaRefused { transport } => self.transport_gone(transport),
             Input::GiftDone { ask, result } => return self.gift_done(&ask, result),
             Input::End { reason } => self.end(reason),

@@ -6,7 +6,7 @@ use axum::extract::ws::Utf8Bytes;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::asks::{Ask, Sdp, command};
+use super::asks::{Ask, Heard, command};
 use super::task::{Done, RoomTask};
 use crate::economy::MoneyRefusal;
 use crate::media::{Channel, MediaCommand, TransportId};
@@ -28,7 +28,12 @@ pub(super) async fn until(deadline: Option<Instant>) {
 }
 
 /// The answer to a command that the media plane had to answer first.
-pub(super) fn answered(transport: TransportId, sdp: Sdp, then: Then) -> Result<Answer, Refusal> {
+pub(super) fn answered(
+    transport: TransportId,
+    heard: Heard,
+    then: Then,
+) -> Result<Answer, Refusal> {
+    let sdp = heard.map(|told| told.sdp);
     let session = |sdp| MediaSession { transport: TransportRef(transport), sdp };
     match then {
         Then::Session => match sdp? {
@@ -156,7 +161,7 @@ impl RoomTask {
             Ask::Answered(transport, command, coming) => {
                 self.shared.tell_media(command).await;
                 self.doing.push(Box::pin(async move {
-                    Done::Media { transport, sdp: coming.await, answer }
+                    Done::Media { transport, heard: coming.await, answer }
                 }));
             }
         }

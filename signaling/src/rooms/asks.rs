@@ -7,12 +7,21 @@ use tokio::sync::oneshot;
 
 use crate::media::{MediaAnswer, MediaCommand, MediaReply, RoomKey, TransportId};
 use crate::protocol::Refusal;
-use crate::room::MediaAsk;
+use crate::room::{Input, MediaAsk};
 
-/// The SDP of the answer, if it has one.
-pub(crate) type Sdp = Result<Option<String>, Refusal>;
+/// What the media plane has answered.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// The SDP, if the answer has one.
+    pub(crate) sdp: Option<String>,
+    /// What the room has to know besides.
+    pub(crate) news: Option<Input>,
+}
+
+/// An answer, or a refusal.
+pub(crate) type Heard = Result<Told, Refusal>;
 /// An answer that is on its way.
-pub(crate) type Coming = Pin<Box<dyn Future<Output = Sdp> + Send>>;
+pub(crate) type Coming = Pin<Box<dyn Future<Output = Heard> + Send>>;
 
 /// A command that is answered, or one that is only done.
 pub(crate) enum Ask {
@@ -28,13 +37,17 @@ pub(crate) enum Ask {
 pub(crate) fn command(room: RoomKey, ask: MediaAsk) -> Ask {
     match ask {
         MediaAsk::OpenPublish { transport, sdp, lost_after_ms, foreign } => {
-            let (reply, coming) = answer();
+            let (reply, coming) = coming(move |answer: MediaAnswer| {
+                let MediaAnswer { sdp, audio, video, .. } = answer;
+                let news = Some(Input::MediaAccepted { transport, audio, video });
+                Told { sdp: Some(sdp), news }
+            });
             let command =
                 MediaCommand::OpenPublish { room, transport, sdp, lost_after_ms, foreign, reply };
             Ask::Answered(transport, command, coming)
         }
         MediaAsk::OpenWatch { transport, guest_seats, backstage, own_seat } => {
-            let (reply, coming) = coming(Some);
+            let (reply, coming) = coming(Told::sdp);
             let command = MediaCommand::OpenWatch {
                 room,
                 transport,
@@ -51,12 +64,12 @@ pub(crate) fn command(room: RoomKey, ask: MediaAsk) -> Ask {
             Ask::Answered(transport, command, coming)
         }
         MediaAsk::WatchAnswer { transport, sdp } => {
-            let (reply, coming) = coming(|()| None);
+            let (reply, coming) = coming(|()| Told::default());
             let command = MediaCommand::WatchAnswer { transport, sdp, reply };
             Ask::Answered(transport, command, coming)
         }
         MediaAsk::GrowWatch { transport, guest_seats } => {
-            let (reply, coming) = coming(Some);
+            let (reply, coming) = coming(Told::sdp);
             let command = MediaCommand::GrowWatch { transport, guest_seats, reply };
             Ask::Answered(transport, command, coming)
         }
@@ -95,15 +108,23 @@ fn unanswered(room: RoomKey, ask: MediaAsk) -> Ask {
 }
 
 fn answer() -> (MediaReply<MediaAnswer>, Coming) {
-    coming(|answer: MediaAnswer| Some(answer.sdp))
+    coming(|answer: MediaAnswer| Told::sdp(answer.sdp))
 }
 
-/// A reply path whose value becomes an [`Sdp`].
-fn coming<T: Send + 'static>(sdp: fn(T) -> Option<String>) -> (MediaReply<T>, Coming) {
+impl Told {
+    fn sdp(sdp: String) -> Self {
+        Self { sdp: Some(sdp), news: None }
+    }
+}
+
+/// A reply path whose value becomes what is [`Heard`].
+fn coming<T: Send + 'static>(
+    told: impl FnOnce(T) -> Told + Send + 'static,
+) -> (MediaReply<T>, Coming) {
     let (reply, answer) = oneshot::channel::<Result<T, Refusal>>();
     let coming = async move {
         match answer.await {
-            Ok(result) => result.map(sdp),
+            Ok(result) => result.map(told),
             Err(_) => Err(Refusal::overloaded()),
         }
     };

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Shared;
 use super::apply::{answered, until};
-use super::asks::Sdp;
+use super::asks::Heard;
 use super::card::Card;
 use super::conns::{Answered, Conns, Sink};
 use super::keep::Keeper;
@@ -58,7 +58,7 @@ pub(crate) enum Message {
 /// What the room waits for without standing still.
 pub(super) enum Done {
     /// The media plane has answered.
-    Media { transport: TransportId, sdp: Sdp, answer: Option<(ReplyTo, Then)> },
+    Media { transport: TransportId, heard: Heard, answer: Option<(ReplyTo, Then)> },
     /// The ledger has.
     Gift { ask: Box<GiftAsk>, result: Result<GiftReceipt, Refusal> },
     /// The store has.
@@ -278,12 +278,13 @@ impl RoomTask {
 
     async fn done(&mut self, done: Done) {
         match done {
-            Done::Media { transport, sdp, answer } => {
-                if sdp.is_err() {
-                    self.backlog.push_back(Input::MediaRefused { transport });
+            Done::Media { transport, mut heard, answer } => {
+                match &mut heard {
+                    Ok(told) => self.backlog.extend(told.news.take()),
+                    Err(_) => self.backlog.push_back(Input::MediaRefused { transport }),
                 }
                 if let Some((to, then)) = answer {
-                    self.reply(to, answered(transport, sdp, then)).await;
+                    self.reply(to, answered(transport, heard, then)).await;
                 }
                 self.drain_backlog().await;
             }

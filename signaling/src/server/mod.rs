@@ -1,5 +1,6 @@
 //! The shell around the rooms: one task per WebSocket, with its limits.
 
+mod revoked;
 mod session;
 mod writer;
 
@@ -7,6 +8,8 @@ use std::sync::Arc;
 
 use axum::extract::ws::WebSocket;
 use tokio::sync::{mpsc, watch};
+
+pub use revoked::Revoked;
 
 use crate::limits::Limits;
 use crate::protocol::{Name, Perm, Refusal, UserId};
@@ -20,6 +23,7 @@ pub struct Signaling {
     rooms: Rooms,
     keys: Arc<TokenKeys>,
     limits: Limits,
+    revoked: Revoked,
     draining: watch::Receiver<bool>,
     /// Held by every session, so that a stop can wait for the last.
     #[expect(dead_code, reason = "its drop is what counts")]
@@ -39,11 +43,13 @@ impl Signaling {
         rooms: Rooms,
         keys: TokenKeys,
         limits: Limits,
+        revoked: Revoked,
         draining: watch::Receiver<bool>,
     ) -> (Self, Sessions) {
         let (sender, alive) = mpsc::channel(1);
         let keys = Arc::new(keys);
-        (Self { rooms, keys, limits, draining, alive: sender }, Sessions { alive })
+        let signaling = Self { rooms, keys, limits, revoked, draining, alive: sender };
+        (signaling, Sessions { alive })
     }
 
     /// The rooms.
@@ -58,6 +64,12 @@ impl Signaling {
         &self.keys
     }
 
+    /// Tokens that are refused.
+    #[must_use]
+    pub fn revoked(&self) -> &Revoked {
+        &self.revoked
+    }
+
     /// Whether a planned stop has begun.
     #[must_use]
     pub fn is_draining(&self) -> bool {
@@ -69,8 +81,11 @@ impl Signaling {
     /// # Errors
     /// `unauthenticated`, `token_expired`.
     pub fn authenticate(&self, token: &str) -> Result<(Claims, Identity), Refusal> {
-        let now_s = self.rooms.clock().now_ms() / 1000;
-        let claims = self.keys.verify(token, now_s)?;
+        let now_ms = self.rooms.clock().now_ms();
+        let claims = self.keys.verify(token, now_ms / 1000)?;
+        if self.revoked.covers(&claims, now_ms) {
+            return Err(TokenRefusal::Unauthenticated.into());
+        }
         let identity = identity(&claims)?;
         Ok((claims, identity))
     }

@@ -88,11 +88,17 @@ pub(super) async fn run<A: Send + 'static>(signaling: Signaling, socket: WebSock
 impl<A> Session<A> {
     /// Read until the client goes (`None`) or has to go.
     async fn read(&mut self, stream: &mut SplitStream<WebSocket>) -> Option<Farewell> {
+        let mut revocations = self.signaling.revoked.changes();
         loop {
             let (deadline, then) = self.deadline();
             let message = tokio::select! {
                 message = stream.next() => message?,
                 () = sleep_until(deadline) => return Some(then),
+                // The list lives as long as this session.
+                _ = revocations.changed() => match self.is_revoked() {
+                    true => return Some(ByeReason::TokenExpired.into()),
+                    false => continue,
+                },
             };
             let text = match message {
                 Ok(Message::Text(text)) => text,
@@ -112,6 +118,12 @@ impl<A> Session<A> {
                 return Some(how);
             }
         }
+    }
+
+    fn is_revoked(&self) -> bool {
+        let now_ms = self.signaling.rooms.clock().now_ms();
+        let who = self.who.as_ref();
+        who.is_some_and(|(claims, _)| self.signaling.revoked.covers(claims, now_ms))
     }
 
     /// When silence ends the connection, and how.

@@ -14,7 +14,7 @@
 //! Pages of any origin may call these routes: what authorizes is a token that a page must hold,
 //! never a cookie.
 
-mod bearer;
+pub(super) mod bearer;
 mod conditions;
 mod problem;
 mod requests;

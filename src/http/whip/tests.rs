@@ -10,7 +10,7 @@ use serde_json::Value;
 use signaling::limits::Limits;
 use signaling::media::{MediaCommand, MediaHandle};
 use signaling::rooms::Rooms;
-use signaling::server::Signaling;
+use signaling::server::{Revoked, Signaling};
 use signaling::store::Store;
 use signaling::token::{Claims, TokenKeys, TokenRole};
 use tokio::sync::{mpsc, watch};
@@ -51,10 +51,12 @@ impl Rig {
         let store = Store::open(folder.0.join("greenroom.db")).expect("a store");
         let keys = TokenKeys::new(&[7; 32]).expect("keys");
         let (handle, media) = MediaHandle::channel();
+        let revoked = Revoked::empty(store.clone());
         let rooms = Rooms::new(handle, store, Limits::default());
         let now_s = rooms.clock().now_ms() / 1000;
         let (draining, watched) = watch::channel(false);
-        let (signaling, _) = Signaling::new(rooms, keys.clone(), Limits::default(), watched);
+        let (signaling, _) =
+            Signaling::new(rooms, keys.clone(), Limits::default(), revoked, watched);
         let app = routes(Whip::new(signaling, Connects::new(0))).with_state(());
         Self { app, keys, now_s, draining, _media: media, _folder: folder }
     }

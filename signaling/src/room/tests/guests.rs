@@ -94,6 +94,21 @@ fn a_mute_survives_a_take_over() {
 }
 
 #[test]
+fn a_rejected_section_is_not_waited_for() {
+    let mut show = Show::live();
+    show.viewer(2, "ana");
+    let id = show.invited("ana");
+    show.accepted(2, &id);
+    let transport = show.offer(2).expect("publishes");
+    show.media(transport, MediaEvent::Connected);
+    show.media(transport, MediaEvent::MediaReady(MediaKind::Audio));
+    show.pass(3_000);
+    assert_eq!(show.seat(1), SeatState::Reserved, "the offer announces a picture");
+    show.step(Input::MediaAccepted { transport, audio: true, video: false });
+    assert_eq!(show.seat(1), SeatState::Live);
+}
+
+#[test]
 fn a_lost_guest_keeps_the_seat_for_the_grace_and_resumes_with_the_token_once() {
     let mut show = Show::live();
     show.viewer(2, "ana");
