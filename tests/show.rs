@@ -160,3 +160,44 @@ async fn a_stop_during_a_show_ends_no_show_and_takes_no_time() {
         assert_eq!(code, Some(1012));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stops_reading_is_let_go_and_nobody_waits_for_them() {
+    let server = Fixture::with(|config| config.limits.commands_burst = 1_000_000).await;
+    let (mut host, ..) = server.join("r1", "host", "Hana").await;
+    let (mut reader, ..) = server.join("r1", "viewer", "Vera").await;
+    let (token, slow_user) = server.token("r1", "viewer", "Slow").await;
+    let mut slow = server.connect_narrow(4096).await;
+    slow.ok("hello", json!({"token": token, "v": 1})).await;
+    let ask = json!({"room": "r1", "media": false});
+    slow.ok("room.join", ask.clone()).await;
+    let sessions = async |count: u32| {
+        let (.., metrics) = server.get("/metrics", "").await;
+        metrics.contains(&format!("greenroom_sessions {count}\n"))
+    };
+    assert!(sessions(3).await);
+
+    // From here on `slow` reads nothing. Each update is half a kilobyte to everybody.
+    let mut updates = 0;
+    while sessions(3).await {
+        for _ in 0..50 {
+            updates += 1;
+            let title = format!("title {updates}");
+            host.ok("room.update", json!({"title": title})).await;
+            reader.event("room.updated", |data| data["title"] == title.as_str()).await;
+        }
+        assert!(updates < 10_000, "nothing bounds what waits for a stalled reader");
+    }
+    assert!(sessions(2).await && updates > 100, "after {updates}");
+    let members = host.ok("member.list", json!({})).await;
+    let listed = |user: &str| members["members"].to_string().contains(user);
+    assert!(!listed(&slow_user), "{members}");
+
+    // It reads what the kernel had, then the end, and comes back to a room without gaps.
+    let (said, code) = slow.until_closed().await;
+    let told = said.iter().any(|m| m["type"] == "bye" && m["data"]["reason"] == "slow_consumer");
+    assert!(matches!(code, None | Some(1013)) && told == (code == Some(1013)), "{code:?}");
+    let mut back = server.hello_as("r1", "viewer", &slow_user).await;
+    let state = back.ok("room.join", ask).await;
+    assert_eq!(state["room"]["title"], format!("title {updates}"));
+}

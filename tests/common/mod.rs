@@ -11,7 +11,7 @@ use futures_util::{SinkExt, StreamExt};
 use greenroom::Server;
 use greenroom::config::Config;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -132,6 +132,17 @@ impl Fixture {
         }
         let (socket, _) = tokio_tungstenite::connect_async(request).await?;
         Ok(Client { socket, next_id: 1, events: Vec::new() })
+    }
+
+    /// A WebSocket whose client keeps `buffer` bytes that it has not read.
+    pub async fn connect_narrow(&self, buffer: u32) -> Client {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(buffer).expect("a small buffer");
+        let stream = socket.connect(self.addr).await.expect("connects");
+        let url = format!("ws://{}/ws", self.addr);
+        let stream = MaybeTlsStream::Plain(stream);
+        let (socket, _) = tokio_tungstenite::client_async(url, stream).await.expect("upgrades");
+        Client { socket, next_id: 1, events: Vec::new() }
     }
 
     /// The same person again, with a new token.
@@ -260,6 +271,11 @@ impl Client {
                 Some(Err(_)) | None => return Err(None),
             }
         }
+    }
+
+    /// The events that came while something else was awaited.
+    pub fn heard(&mut self) -> Vec<Value> {
+        std::mem::take(&mut self.events)
     }
 
     /// Read until the connection is closed: what was said, and the close code.
