@@ -1,6 +1,5 @@
 //! The carriers of one participant together: WebSocket and data channels of a whole server, with
 //! an independent WebRTC client.
-#![expect(clippy::disallowed_methods, reason = "test shell")]
 
 #[path = "../loopback/client.rs"]
 #[allow(dead_code, reason = "each test binary uses its part")]

@@ -27,7 +27,7 @@ pub fn step(
             stage.request(ask, media, note, now_ms, effects)
         }
         C::Cancel { user, id } => {
-            stage.close_request(Some(&user), &id, GuestEnd::Canceled, effects)
+            stage.close(Some(&user), &id, GuestState::Requested, GuestEnd::Canceled, effects)
         }
         C::Approve { id, token } => stage.approve(&id, token, now_ms, effects),
         C::Deny { id } => stage.deny(&id, now_ms, effects),
@@ -35,7 +35,7 @@ pub fn step(
             let ask = Ask { user, id, facts, token };
             stage.invite(ask, seat, media, now_ms, effects)
         }
-        C::Revoke { id } => stage.close_invite(None, &id, GuestEnd::Revoked, effects),
+        C::Revoke { id } => stage.close(None, &id, GuestState::Invited, GuestEnd::Revoked, effects),
         C::Decline { user, id } => stage.decline(&user, &id, now_ms, effects),
         C::Accept { user, id, media, rules_accepted, token } => {
             stage.accept(&user, &id, media, rules_accepted, token, now_ms, effects)
@@ -240,26 +240,20 @@ impl Stage {
         StageReply::Seated { id, seat, air_at }
     }
 
-    fn close_request(
+    /// End a Request or an Invite.
+    fn close(
         &mut self,
         owner: Option<&UserId>,
         id: &GuestId,
+        state: GuestState,
         reason: GuestEnd,
         effects: &mut Vec<StageEffect>,
     ) -> Outcome {
-        let user = self.in_state(owner, id, GuestState::Requested).ok_or(Code::NotPending)?;
-        self.end(&user, reason, effects);
-        Ok(StageReply::Done)
-    }
-
-    fn close_invite(
-        &mut self,
-        owner: Option<&UserId>,
-        id: &GuestId,
-        reason: GuestEnd,
-        effects: &mut Vec<StageEffect>,
-    ) -> Outcome {
-        let user = self.in_state(owner, id, GuestState::Invited).ok_or(Code::InviteNotPending)?;
+        let refusal = match state {
+            GuestState::Invited => Code::InviteNotPending,
+            _ => Code::NotPending,
+        };
+        let user = self.in_state(owner, id, state).ok_or(refusal)?;
         self.end(&user, reason, effects);
         Ok(StageReply::Done)
     }
@@ -304,7 +298,7 @@ impl Stage {
         now: u64,
         effects: &mut Vec<StageEffect>,
     ) -> Outcome {
-        let done = self.close_invite(Some(user), id, GuestEnd::Declined, effects)?;
+        let done = self.close(Some(user), id, GuestState::Invited, GuestEnd::Declined, effects)?;
         if self.rules.declined_ms > 0 {
             let until = now + self.rules.declined_ms;
             self.cooldowns.entry(user.clone()).or_default().invite_until = until;

@@ -112,11 +112,7 @@ fn a_rejected_section_is_not_waited_for() {
 fn a_lost_guest_keeps_the_seat_for_the_grace_and_resumes_with_the_token_once() {
     let mut show = Show::live();
     show.viewer(2, "ana");
-    let id = show.invited("ana");
-    let token = show.accepted(2, &id)["resumeToken"].as_str().expect("a token").to_owned();
-    let publish = show.offer(2).expect("publishes");
-    show.arrive(publish);
-    show.pass(3_000);
+    let (_, token, publish) = show.guest_with_token(2, "ana");
     show.step(Input::Left { conn: ConnId(2) });
     assert_eq!(show.seat(1), SeatState::Live, "media is the proof of life");
     show.media(publish, MediaEvent::Lost);
@@ -136,11 +132,7 @@ fn a_lost_guest_keeps_the_seat_for_the_grace_and_resumes_with_the_token_once() {
 fn after_the_grace_the_seat_is_free_and_the_token_dead() {
     let mut show = Show::live();
     show.viewer(2, "ana");
-    let id = show.invited("ana");
-    let token = show.accepted(2, &id)["resumeToken"].as_str().expect("a token").to_owned();
-    let publish = show.offer(2).expect("publishes");
-    show.arrive(publish);
-    show.pass(3_000);
+    let (_, token, publish) = show.guest_with_token(2, "ana");
     show.media(publish, MediaEvent::Closed(crate::media::CloseReason::Timeout));
     show.pass(20_000);
     assert_eq!(show.seat(1), SeatState::Empty);

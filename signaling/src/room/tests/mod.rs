@@ -199,12 +199,23 @@ impl Show {
 
     /// Invite, accept, publish, picture; the publish transport.
     pub(super) fn guest(&mut self, conn: u64, name: &str) -> (String, TransportId) {
+        let (id, _, transport) = self.guest_with_token(conn, name);
+        (id, transport)
+    }
+
+    /// The same, with the token to resume by.
+    pub(super) fn guest_with_token(
+        &mut self,
+        conn: u64,
+        name: &str,
+    ) -> (String, String, TransportId) {
         let id = self.invited(name);
-        self.accepted(conn, &id);
+        let granted = self.accepted(conn, &id);
+        let token = granted["resumeToken"].as_str().expect("a token").to_owned();
         let transport = self.offer(conn).expect("guest publishes");
         self.arrive(transport);
         self.pass(3_000);
-        (id, transport)
+        (id, token, transport)
     }
 
     pub(super) fn invited(&mut self, name: &str) -> String {

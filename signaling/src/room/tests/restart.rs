@@ -11,12 +11,12 @@ fn guests_with_media_come_back_reconnecting_with_seat_mutes_and_token() {
     show.viewer(2, "ana");
     show.viewer(3, "ben");
     show.viewer(4, "cat");
-    let id = show.invited("ana");
-    let token = show.accepted(2, &id)["resumeToken"].as_str().expect("a token").to_owned();
-    let transport = show.offer(2).expect("publishes");
+    let id = show.invited("cat");
+    show.accepted(4, &id);
+    show.offer(4).expect("publishes");
     assert!(show.kept.guests.is_empty(), "a first connecting is not kept");
-    show.arrive(transport);
-    show.pass(3_000);
+    show.ask(1, "guest.remove", &format!(r#"{{"guestId":"{id}"}}"#)).expect("removed");
+    let (id, token, _) = show.guest_with_token(2, "ana");
     let hard = format!(r#"{{"guestId":"{id}","kinds":["audio"],"hard":true}}"#);
     show.ask(1, "guest.mute", &hard).expect("muted");
     show.invited("ben");
