@@ -33,14 +33,19 @@ impl Drop for Host {
     }
 }
 
-async fn host(server: &Fixture) -> Host {
-    let (mut socket, user, _) = server.join("r1", "host", "Hana").await;
+/// Publish sound and picture.
+async fn publish(socket: &mut Client) -> (Peer, JoinHandle<()>) {
     let mut peer = Peer::new().await;
     let (audio, video) = (track(RtpCodecKind::Audio), track(RtpCodecKind::Video));
     let offer = peer.offer(&[audio.clone(), video.clone()]).await;
     let answer = socket.ok("media.offer", json!({"sdp": offer})).await;
     peer.accept(text(&answer["sdp"])).await;
-    let pump = pump(audio, video);
+    (peer, pump(audio, video))
+}
+
+async fn host(server: &Fixture) -> Host {
+    let (mut socket, user, _) = server.join("r1", "host", "Hana").await;
+    let (peer, pump) = publish(&mut socket).await;
     socket.ok("room.start", json!({})).await;
     socket.event("room.live", |_| true).await;
     Host { socket, user, _peer: peer, pump }
@@ -182,4 +187,45 @@ async fn the_gifts_channel_has_no_rate_of_its_own() {
     assert_eq!(refusal["code"], "rate_limited");
     assert!(passed < 25, "{passed} passed: the WebSocket has used up most of the burst");
     assert_eq!(viewer.socket.until_closed().await.1, Some(1013), "a flood ends the connection");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_on_air_keeps_seat_and_mute_over_a_restart_of_the_server() {
+    let mut server = Fixture::start().await;
+    let mut host = host(&server).await;
+    host.socket.ok("room.update", json!({"guest": {"countdownMs": 0}})).await;
+    let (mut guest, user, _) = server.join("r1", "viewer", "Gil").await;
+    guest.ok("rules.accept", json!({"version": "1"})).await;
+    let asked = guest.ok("guest.request", json!({"media": "av"})).await;
+    host.socket.ok("guest.approve", json!({"guestId": asked["guestId"]})).await;
+    let resume = guest.event("guest.granted", |_| true).await["data"]["resumeToken"].clone();
+    let (_peer, pump) = publish(&mut guest).await;
+    let live = |data: &Value| data["seat"] == 1 && data["state"] == "live";
+    guest.event("seat.updated", live).await;
+    let mute = json!({"guestId": asked["guestId"], "kinds": ["audio"], "hard": true});
+    host.socket.ok("guest.mute", mute).await;
+
+    server.restart().await;
+    pump.abort();
+    let ask = json!({"room": "r1", "media": false});
+    let mut viewer = server.join("r1", "viewer", "Vera").await;
+    let (room, seat) = (&viewer.2["room"], &viewer.2["seats"][1]);
+    assert_eq!((&room["state"], &room["host"]["name"]), (&json!("paused"), &json!("Hana")));
+    assert_eq!((&seat["state"], &seat["name"]), (&json!("reconnecting"), &json!("Gil")));
+    let mut guest = server.hello_as("r1", "viewer", &user).await;
+    let wrong = json!({"room": "r1", "media": false, "resume": "nonsense"});
+    assert_eq!(guest.refused("room.join", wrong).await, "resume_invalid");
+    let with = json!({"room": "r1", "media": false, "resume": resume});
+    let state = guest.ok("room.join", with).await;
+    assert_eq!(state["you"]["guest"]["locked"], json!(["audio"]), "{}", state["you"]);
+    let (_peer, pump) = publish(&mut guest).await;
+    let back = viewer.0.event("seat.updated", live).await;
+    assert_eq!((&back["data"]["audio"], &back["data"]["video"]), (&json!(false), &json!(true)));
+    pump.abort();
+    let mut again = server.hello_as("r1", "host", &host.user).await;
+    let state = again.ok("room.join", ask).await;
+    assert_eq!(state["you"]["role"], "host");
+    let (_peer, pump) = publish(&mut again).await;
+    viewer.0.event("room.resumed", |_| true).await;
+    pump.abort();
 }
