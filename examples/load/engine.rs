@@ -1,0 +1,430 @@
+//! The one thread of media: sockets, transports, the publisher's clock, and the phases of a run.
+
+use std::io::Read;
+use std::net::UdpSocket;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow, bail};
+
+use crate::http::Url;
+use crate::link::{Link, Received, Shared};
+use crate::options::Options;
+use crate::publisher::{AUDIO_SSRC, Publisher, VIDEO_SSRC};
+use crate::report::Report;
+use crate::sdp::{Credentials, Offer};
+use crate::sessions::{Ask, Session, Sessions};
+use crate::socket::{Datagrams, Poll, open, real_time_ns};
+use crate::usage::{Cpu, Machine, cpu, machine, rss_kib};
+use crate::viewer::{Totals, Viewer};
+
+/// Between two looks at everybody's timers.
+const SWEEP: Duration = Duration::from_millis(5);
+/// How long the publisher, or the last viewer, may take to have media.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// From the last join to the measurement.
+const SETTLE: Duration = Duration::from_secs(1);
+/// How long packets of the window may still arrive.
+const DRAIN: Duration = Duration::from_millis(500);
+const PROGRESS: Duration = Duration::from_secs(5);
+
+enum Media {
+    Publisher(Box<Publisher>),
+    Viewer(Box<Viewer>),
+}
+
+struct Peer {
+    socket: UdpSocket,
+    link: Link,
+    media: Media,
+    /// Why it ended.
+    failed: bool,
+}
+
+/// A run.
+pub struct Engine<'a> {
+    options: &'a Options,
+    shared: Shared,
+    tokens: Vec<Option<String>>,
+    sessions: Sessions,
+    wake: UnixStream,
+    poll: Poll,
+    ready: Vec<usize>,
+    datagrams: Datagrams,
+    peers: Vec<Option<Peer>>,
+    locals: Vec<Credentials>,
+    asked: Vec<Option<Instant>>,
+    urls: Vec<(Url, Option<String>)>,
+    totals: Totals,
+    /// Sessions that were refused or broke, and the first reason.
+    failures: usize,
+    first_failure: Option<String>,
+    next_sweep: Instant,
+    next_progress: Instant,
+    received_at_progress: u64,
+    scratch: Vec<Vec<u8>>,
+}
+
+/// Numbers at an edge of the window.
+#[derive(Clone, Copy)]
+struct Edge {
+    at: Instant,
+    server: Cpu,
+    own: Cpu,
+    machine: Machine,
+    numbers: [u32; 2],
+}
+
+impl<'a> Engine<'a> {
+    pub fn new(options: &'a Options, tokens: Vec<Option<String>>) -> anyhow::Result<Self> {
+        let (wake, waker) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        waker.set_nonblocking(true)?;
+        let poll = Poll::new()?;
+        poll.add(&wake, usize::MAX)?;
+        let now = Instant::now();
+        let count = options.viewers + 1;
+        let locals = (0..count).map(|index| Credentials {
+            ufrag: format!("load{:05}", index),
+            password: format!("load-password-{:05}-{:08x}", index, std::process::id()),
+        });
+        Ok(Self {
+            options,
+            shared: Shared::new(options.profile)?,
+            tokens,
+            sessions: Sessions::start(&waker)?,
+            wake,
+            poll,
+            ready: Vec::new(),
+            datagrams: Datagrams::new(),
+            peers: (0..count).map(|_| None).collect(),
+            locals: locals.collect(),
+            asked: vec![None; count],
+            urls: Vec::new(),
+            totals: Totals::default(),
+            failures: 0,
+            first_failure: None,
+            next_sweep: now,
+            next_progress: now + PROGRESS,
+            received_at_progress: 0,
+            scratch: Vec::new(),
+        })
+    }
+
+    /// Publish, join, measure. Sessions that were opened are in [`Self::into_sessions`].
+    pub fn run(&mut self) -> anyhow::Result<Report> {
+        self.join(0)?;
+        let patient = Instant::now() + PATIENCE;
+        while !self.publishing() {
+            if Instant::now() > patient || self.failures > 0 {
+                bail!("the publisher has no session: {}", self.why());
+            }
+            self.turn(patient)?;
+        }
+        self.turns_until(Instant::now() + self.options.warm_up())?;
+        let rss_before = self.options.pid.map(rss_kib).transpose()?;
+        let began = Instant::now();
+        self.ramp()?;
+        let join_time = began.elapsed();
+        self.turns_until(Instant::now() + SETTLE)?;
+
+        let start = self.edge()?;
+        self.totals.window = Some(start.numbers.map(|first| (first, u32::MAX)));
+        self.turns_until(start.at + self.options.duration())?;
+        let end = self.edge()?;
+        let window = [0, 1].map(|kind| (start.numbers[kind], end.numbers[kind]));
+        self.totals.window = Some(window);
+        self.turns_until(Instant::now() + DRAIN)?;
+        let rss = match (rss_before, self.options.pid) {
+            (Some(before), Some(pid)) => Some((before, rss_kib(pid)?)),
+            _ => None,
+        };
+        self.report(&start, &end, rss, join_time)
+    }
+
+    /// What to end.
+    pub fn into_sessions(self) -> Vec<(Url, Option<String>)> {
+        self.urls
+    }
+
+    fn why(&self) -> &str {
+        self.first_failure.as_deref().unwrap_or("no media path in time")
+    }
+
+    fn publishing(&self) -> bool {
+        self.peers[0].as_ref().is_some_and(|peer| peer.link.keys.is_some())
+    }
+
+    fn join(&mut self, index: usize) -> anyhow::Result<()> {
+        let offer = Offer {
+            local: &self.locals[index],
+            fingerprint: &self.shared.fingerprint,
+            sends: (index == 0).then_some([VIDEO_SSRC, AUDIO_SSRC]),
+            audio: self.options.audio,
+        };
+        self.sessions.ask(Ask {
+            index,
+            endpoint: Url::parse(&self.options.endpoint(index))?,
+            token: self.tokens[index].clone(),
+            offer: offer.write(),
+        });
+        Ok(())
+    }
+
+    /// Everybody joins; until all have media or failed.
+    fn ramp(&mut self) -> anyhow::Result<()> {
+        let start = Instant::now();
+        let gap = Duration::from_secs_f64(1.0 / self.options.ramp);
+        for index in 1..=self.options.viewers {
+            self.turns_until(start + gap * (index as u32 - 1))?;
+            self.join(index)?;
+        }
+        let patient = Instant::now() + PATIENCE;
+        while self.with_media() + self.failures < self.options.viewers && Instant::now() < patient {
+            self.turn(patient)?;
+        }
+        let missing = self.options.viewers - self.with_media();
+        if missing > 0 {
+            eprintln!(
+                "{missing} of {} viewers have no media: {}",
+                self.options.viewers,
+                self.why()
+            );
+        }
+        if missing == self.options.viewers { bail!("nobody has media") } else { Ok(()) }
+    }
+
+    fn viewers(&self) -> impl Iterator<Item = (usize, &Viewer)> {
+        self.peers.iter().enumerate().filter_map(|(index, peer)| match &peer.as_ref()?.media {
+            Media::Viewer(viewer) => Some((index, &**viewer)),
+            Media::Publisher(_) => None,
+        })
+    }
+
+    fn with_media(&self) -> usize {
+        self.viewers().filter(|(_, viewer)| viewer.first_media.is_some()).count()
+    }
+
+    fn turns_until(&mut self, until: Instant) -> anyhow::Result<()> {
+        while Instant::now() < until {
+            self.turn(until)?;
+        }
+        Ok(())
+    }
+
+    /// Wait for something and do it.
+    fn turn(&mut self, until: Instant) -> anyhow::Result<()> {
+        let publisher = match &self.peers[0] {
+            Some(Peer { link, media: Media::Publisher(publisher), .. }) if link.keys.is_some() => {
+                publisher.due()
+            }
+            _ => until,
+        };
+        let due = until.min(self.next_sweep).min(publisher);
+        self.poll.wait(due.saturating_duration_since(Instant::now()), &mut self.ready)?;
+        for at in 0..self.ready.len() {
+            match self.ready[at] {
+                usize::MAX => self.take_sessions()?,
+                index => self.receive(index),
+            }
+        }
+        let now = Instant::now();
+        if let Some(peer) = &mut self.peers[0] {
+            peer.publish(now)?;
+        }
+        if now >= self.next_sweep {
+            self.next_sweep = now + SWEEP;
+            self.sweep(now);
+        }
+        Ok(())
+    }
+
+    fn take_sessions(&mut self) -> anyhow::Result<()> {
+        let mut bytes = [0; 256];
+        while matches!(self.wake.read(&mut bytes), Ok(1..)) {}
+        while let Some((index, result)) = self.sessions.poll() {
+            match result {
+                Ok(session) => self.begin(session)?,
+                Err(error) => self.fail(index, &error),
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, session: Session) -> anyhow::Result<()> {
+        let Session { index, asked, answer, url } = session;
+        let now = Instant::now();
+        let socket = open(answer.candidate).context("a socket; see `ulimit -n`")?;
+        let local = self.locals[index].clone();
+        let link = Link::new(now, &self.shared, local, &answer, socket.local_addr()?);
+        self.poll.add(&socket, index)?;
+        self.urls.extend(url);
+        self.asked[index] = Some(asked);
+        let media = if index == 0 {
+            Media::Publisher(Box::new(Publisher::new(now, self.options)))
+        } else {
+            Media::Viewer(Box::new(Viewer::new(now, index)))
+        };
+        let mut peer = Peer { socket, link, media, failed: false };
+        peer.link.tick(now, &mut self.scratch)?;
+        peer.send(&mut self.scratch);
+        self.peers[index] = Some(peer);
+        Ok(())
+    }
+
+    fn fail(&mut self, index: usize, error: &anyhow::Error) {
+        self.failures += 1;
+        let who = if index == 0 { "publisher".to_owned() } else { format!("viewer {index}") };
+        self.first_failure.get_or_insert(format!("{who}: {error:#}"));
+        if let Some(peer) = &mut self.peers[index] {
+            peer.failed = true;
+        }
+    }
+
+    fn receive(&mut self, index: usize) {
+        let Some(peer) = &mut self.peers[index] else { return };
+        let (now, read) = (Instant::now(), real_time_ns());
+        let Peer { socket, link, media, failed: _ } = peer;
+        let (totals, out) = (&mut self.totals, &mut self.scratch);
+        let mut broken = None;
+        let received = self.datagrams.receive(socket, |arrived, datagram| {
+            match link.handle(now, datagram, out) {
+                Ok(Received::Rtp(plain)) => {
+                    if let Media::Viewer(viewer) = media {
+                        viewer.receive(now, &plain, (arrived, read), totals);
+                    }
+                }
+                Ok(Received::Rtcp(plain)) => match media {
+                    Media::Viewer(viewer) => viewer.receive_rtcp(now, &plain),
+                    Media::Publisher(publisher) => {
+                        publisher.receive_rtcp(&plain, &mut |bytes| out.push(bytes.to_vec()));
+                    }
+                },
+                Ok(Received::Connected) => {
+                    if let Media::Publisher(publisher) = media {
+                        **publisher = Publisher::new(now, self.options);
+                    }
+                }
+                Ok(Received::Control) => {}
+                Ok(Received::Closed) => broken = Some(anyhow!("the server ended the session")),
+                Err(error) => {
+                    // Media that does not open is corrupt; a handshake that breaks is the end.
+                    totals.corrupt += u64::from(link.keys.is_some());
+                    broken = link.keys.is_none().then_some(error);
+                }
+            }
+        });
+        peer.send(out);
+        let broken = broken.or_else(|| received.err().map(anyhow::Error::from));
+        if let Some(error) = broken.filter(|_| !peer.failed) {
+            self.fail(index, &error);
+        }
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        for index in 0..self.peers.len() {
+            let Some(peer) = &mut self.peers[index] else { continue };
+            if peer.failed {
+                continue;
+            }
+            let done = peer.tick(now, &mut self.scratch);
+            peer.send(&mut self.scratch);
+            if let Err(error) = done {
+                self.fail(index, &error);
+            }
+        }
+        if now >= self.next_progress {
+            let seconds = (now - self.next_progress + PROGRESS).as_secs_f64();
+            let received = self.totals.received - self.received_at_progress;
+            eprintln!(
+                "{} of {} viewers have media, {:.0} packets/s",
+                self.with_media(),
+                self.options.viewers,
+                received as f64 / seconds
+            );
+            self.received_at_progress = self.totals.received;
+            self.next_progress = now + PROGRESS;
+        }
+    }
+
+    fn edge(&self) -> anyhow::Result<Edge> {
+        let numbers = match self.peers[0].as_ref().map(|peer| &peer.media) {
+            Some(Media::Publisher(publisher)) => publisher.numbers(),
+            _ => bail!("the publisher is gone"),
+        };
+        Ok(Edge {
+            at: Instant::now(),
+            server: self.options.pid.map(cpu).transpose()?.unwrap_or_default(),
+            own: cpu(std::process::id())?,
+            machine: machine()?,
+            numbers,
+        })
+    }
+
+    fn report(
+        &mut self,
+        start: &Edge,
+        end: &Edge,
+        rss: Option<(u64, u64)>,
+        join_time: Duration,
+    ) -> anyhow::Result<Report> {
+        let mut report = Report {
+            viewers: self.options.viewers,
+            with_media: self.with_media(),
+            failures: self.failures,
+            seconds: (end.at - start.at).as_secs_f64(),
+            sent: [0, 1].map(|kind| u64::from(end.numbers[kind] - start.numbers[kind])),
+            server: self.options.pid.map(|_| end.server.since(start.server)),
+            own: end.own.since(start.own),
+            busy_us: end.machine.busy_us - start.machine.busy_us,
+            machine_us: end.machine.all_us - start.machine.all_us,
+            rss,
+            join_time,
+            ..Report::default()
+        };
+        if let Some(Media::Publisher(publisher)) = self.peers[0].as_ref().map(|peer| &peer.media) {
+            report.publisher_late_us = publisher.latest.as_micros() as u64;
+            report.key_frames_asked = publisher.key_frames_asked;
+            report.nacked = publisher.nacked;
+        }
+        let mut worst = u64::MAX;
+        let mut joins = Vec::new();
+        for (index, viewer) in self.viewers() {
+            worst = worst.min(viewer.measured);
+            let times = self.asked[index].zip(viewer.first_media);
+            joins.extend(times.map(|(asked, first)| (first - asked).as_micros() as u64));
+        }
+        report.worst_viewer = if joins.len() < self.options.viewers { 0 } else { worst };
+        joins.into_iter().for_each(|us| report.join.record(us));
+        report.totals = std::mem::take(&mut self.totals);
+        Ok(report)
+    }
+}
+
+impl Peer {
+    fn tick(&mut self, now: Instant, out: &mut Vec<Vec<u8>>) -> anyhow::Result<()> {
+        self.link.tick(now, out)?;
+        if let (Some(keys), Media::Viewer(viewer)) = (&mut self.link.keys, &mut self.media) {
+            out.extend(viewer.tick(now, &mut keys.seal)?);
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, now: Instant) -> anyhow::Result<()> {
+        let (Some(keys), Media::Publisher(publisher)) = (&mut self.link.keys, &mut self.media)
+        else {
+            return Ok(());
+        };
+        let socket = &self.socket;
+        publisher.tick(now, real_time_ns, &mut keys.seal, &mut |bytes| {
+            // What the kernel refuses is a loss, and counted as one by the viewers.
+            let _ = socket.send(bytes);
+        })
+    }
+
+    fn send(&self, out: &mut Vec<Vec<u8>>) {
+        for datagram in out.drain(..) {
+            let _ = self.socket.send(&datagram);
+        }
+    }
+}

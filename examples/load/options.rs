@@ -1,0 +1,178 @@
+//! The command line.
+
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+
+/// Load a WHIP/WHEP server on Linux: one publisher, many viewers, each with a socket, ICE, DTLS and
+/// SRTP of its own, all on one thread.
+///
+/// Media is synthetic VP8 (and Opus) whose payload carries a number and a send time, so that
+/// viewers measure delay, loss, order and corruption. Use it on machines you own.
+#[derive(Debug, Parser)]
+#[command(max_term_width = 100)]
+pub struct Options {
+    /// Server; sessions open at URL/whip/ROOM and URL/whep/ROOM
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    pub url: String,
+    /// Publish here instead of URL/whip/ROOM, for servers with other paths
+    #[arg(long)]
+    pub whip_url: Option<String>,
+    /// Watch here instead of URL/whep/ROOM
+    #[arg(long)]
+    pub whep_url: Option<String>,
+    /// Room to publish and watch
+    #[arg(long, default_value = "load")]
+    pub room: String,
+    /// Bearer token of everybody
+    #[arg(long)]
+    token: Option<String>,
+    /// Bearer token of the publisher
+    #[arg(long)]
+    host_token: Option<String>,
+    /// Bearer token of every viewer
+    #[arg(long)]
+    viewer_token: Option<String>,
+    /// Shell command that prints a token; {room}, {role} (host, viewer) and {sub} are replaced
+    #[arg(long, value_name = "COMMAND")]
+    token_command: Option<String>,
+    /// Viewers
+    #[arg(long, default_value_t = 10)]
+    pub viewers: usize,
+    /// Viewers that begin to join per second
+    #[arg(long, default_value_t = 50.0)]
+    pub ramp: f64,
+    /// Seconds the publisher sends before the first viewer joins
+    #[arg(long, default_value_t = 2.0)]
+    warm_up: f64,
+    /// Seconds measured, from when everybody has media
+    #[arg(long, default_value_t = 20.0)]
+    duration: f64,
+    /// Frames per second
+    #[arg(long, default_value_t = 30.0)]
+    pub fps: f64,
+    /// Packets of one frame
+    #[arg(long, default_value_t = 5)]
+    pub packets_per_frame: u16,
+    /// Bytes of one SRTP packet: RTP header, payload and GCM tag
+    #[arg(long, default_value_t = 1200)]
+    pub packet_bytes: usize,
+    /// Send the packets of a frame evenly over the frame time, instead of at once
+    #[arg(long)]
+    pub spread: bool,
+    /// Send 50 audio packets of 80 bytes a second too
+    #[arg(long)]
+    pub audio: bool,
+    /// SRTP protection
+    #[arg(long, value_enum, default_value_t = Profile::Gcm)]
+    pub profile: Profile,
+    /// Process of the server: measures its CPU time and memory
+    #[arg(long)]
+    pub pid: Option<u32>,
+    /// Print one JSON object instead of the table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `use_srtp` of our handshakes offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Profile {
+    /// AEAD_AES_128_GCM
+    Gcm,
+    /// AES128_CM_HMAC_SHA1_80
+    Cm,
+}
+
+impl Options {
+    /// What makes no sense, in words.
+    pub fn check(&self) -> Result<(), String> {
+        let seconds = [self.warm_up, self.duration];
+        if seconds.iter().any(|s| !s.is_finite() || *s < 0.0 || *s > 86_400.0) {
+            return Err("--warm-up and --duration are 0 to 86400 seconds".into());
+        }
+        if !(0.1..=1000.0).contains(&self.fps) || !(0.1..=100_000.0).contains(&self.ramp) {
+            return Err("--fps is 0.1 to 1000, --ramp 0.1 to 100000".into());
+        }
+        if !(100..=1400).contains(&self.packet_bytes) {
+            return Err("--packet-bytes is 100 to 1400".into());
+        }
+        if !(1..=500).contains(&self.packets_per_frame) {
+            return Err("--packets-per-frame is 1 to 500".into());
+        }
+        if self.viewers == 0 || self.viewers > 10_000 {
+            return Err("--viewers is 1 to 10000".into());
+        }
+        Ok(())
+    }
+
+    pub fn warm_up(&self) -> Duration {
+        Duration::from_secs_f64(self.warm_up)
+    }
+
+    pub fn duration(&self) -> Duration {
+        Duration::from_secs_f64(self.duration)
+    }
+
+    pub fn frame_time(&self) -> Duration {
+        Duration::from_secs_f64(1.0 / self.fps)
+    }
+
+    /// Where peer `index` opens its session; 0 is the publisher.
+    pub fn endpoint(&self, index: usize) -> String {
+        let (other, kind) =
+            if index == 0 { (&self.whip_url, "whip") } else { (&self.whep_url, "whep") };
+        other
+            .clone()
+            .unwrap_or_else(|| format!("{}/{kind}/{}", self.url.trim_end_matches('/'), self.room))
+    }
+
+    /// The token of peer `index`, if it has a fixed one.
+    pub fn fixed_token(&self, index: usize) -> Option<String> {
+        let own = if index == 0 { &self.host_token } else { &self.viewer_token };
+        own.clone().or_else(|| self.token.clone())
+    }
+
+    /// The command that prints the token of peer `index`.
+    pub fn token_command(&self, index: usize) -> Option<String> {
+        let (role, sub) = if index == 0 {
+            ("host", "load-host".to_owned())
+        } else {
+            ("viewer", format!("load-{index}"))
+        };
+        let command = self.token_command.as_ref()?;
+        let command = command.replace("{room}", &self.room).replace("{role}", role);
+        Some(command.replace("{sub}", &sub))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(more: &[&str]) -> Options {
+        Options::parse_from(["load"].iter().chain(more))
+    }
+
+    #[test]
+    fn endpoints_and_tokens() {
+        let plain = options(&["--url", "http://h:1/", "--room", "r", "--token", "t"]);
+        assert_eq!(plain.endpoint(0), "http://h:1/whip/r");
+        assert_eq!(plain.endpoint(7), "http://h:1/whep/r");
+        assert_eq!(plain.fixed_token(0).as_deref(), Some("t"));
+        let other =
+            options(&["--whep-url", "http://h/x", "--token-command", "t {role} {sub} {room}"]);
+        assert_eq!(other.endpoint(1), "http://h/x");
+        assert_eq!(other.token_command(3).as_deref(), Some("t viewer load-3 load"));
+        assert_eq!(other.token_command(0).as_deref(), Some("t host load-host load"));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        assert!(options(&[]).check().is_ok());
+        for bad in
+            [["--viewers", "0"], ["--fps", "0"], ["--packet-bytes", "10"], ["--duration", "NaN"]]
+        {
+            assert!(options(&bad).check().is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Many UDP sockets on one thread: epoll, and receiving in batches with the kernel's time.
+//!
+//! Receive offload (`UDP_GRO`) stays off: with it loopback would never split what a server sent
+//! with segmentation offload, which no network does.
+#![allow(unsafe_code, reason = "epoll and recvmmsg; libc has no safe form of them")]
+
+use std::io;
+use std::mem::{size_of, zeroed};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+/// Datagrams per call.
+const SLOTS: usize = 32;
+/// Larger than any datagram of a WebRTC server.
+const SLOT: usize = 2048;
+/// Room for one `SCM_TIMESTAMPNS`, in words so that it is aligned.
+const CONTROL_WORDS: usize = 8;
+/// Enough that the reader, not the network, is never the reason of a loss: about 400 packets.
+const RECEIVE_BUFFER: usize = 1 << 20;
+
+/// A socket with its own port that talks to one server address.
+pub fn open(server: SocketAddr) -> io::Result<UdpSocket> {
+    let any: SocketAddr =
+        if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
+    let socket = UdpSocket::bind(any)?;
+    socket.connect(server)?;
+    socket.set_nonblocking(true)?;
+    socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER)?;
+    let on: libc::c_int = 1;
+    // SAFETY: the descriptor is open, and value and length describe one live c_int.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_TIMESTAMPNS,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    check(done)?;
+    Ok(socket)
+}
+
+/// The machine's real-time clock, ns: the clock of the kernel's receive times.
+pub fn real_time_ns() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_nanos() as u64)
+}
+
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Which descriptors are readable.
+pub struct Poll {
+    epoll: OwnedFd,
+    events: Vec<libc::epoll_event>,
+}
+
+impl Poll {
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: no memory is passed.
+        let epoll = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+        // SAFETY: the descriptor was just made and belongs to nobody else.
+        let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
+        // Few per call, so that the publisher's next packet waits for few viewers.
+        Ok(Self { epoll, events: vec![libc::epoll_event { events: 0, u64: 0 }; 64] })
+    }
+
+    /// Report `socket` as `index` while it is readable. It leaves when it is closed.
+    pub fn add(&self, socket: &impl AsRawFd, index: usize) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: index as u64 };
+        let (epoll, fd) = (self.epoll.as_raw_fd(), socket.as_raw_fd());
+        // SAFETY: both descriptors are open and the event lives through the call.
+        check(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, &raw mut event) })?;
+        Ok(())
+    }
+
+    /// Wait, at most `timeout` rounded up to a millisecond; the indices that are readable.
+    pub fn wait(&mut self, timeout: Duration, ready: &mut Vec<usize>) -> io::Result<()> {
+        let ms = timeout.as_micros().div_ceil(1000).min(1000) as libc::c_int;
+        let (room, fd) = (self.events.len() as libc::c_int, self.epoll.as_raw_fd());
+        // SAFETY: `events` has `room` elements and lives through the call.
+        let count = unsafe { libc::epoll_wait(fd, self.events.as_mut_ptr(), room, ms) };
+        let count = match check(count) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            other => other? as usize,
+        };
+        ready.clear();
+        ready.extend(self.events[..count].iter().map(|event| event.u64 as usize));
+        Ok(())
+    }
+}
+
+/// Buffers of a receive call.
+pub struct Datagrams {
+    buffers: Vec<[u8; SLOT]>,
+    controls: Vec<[u64; CONTROL_WORDS]>,
+}
+
+impl Datagrams {
+    pub fn new() -> Self {
+        Self { buffers: vec![[0; SLOT]; SLOTS], controls: vec![[0; CONTROL_WORDS]; SLOTS] }
+    }
+
+    /// Receive what waits, up to 32 datagrams: `take` gets each with the kernel's receive time in
+    /// ns of the real-time clock.
+    pub fn receive(
+        &mut self,
+        socket: &UdpSocket,
+        mut take: impl FnMut(u64, &[u8]),
+    ) -> io::Result<()> {
+        let mut vectors: [libc::iovec; SLOTS] = std::array::from_fn(|at| libc::iovec {
+            iov_base: self.buffers[at].as_mut_ptr().cast(),
+            iov_len: SLOT,
+        });
+        let mut messages: [libc::mmsghdr; SLOTS] = std::array::from_fn(|at| {
+            // SAFETY: all zeros is a valid `mmsghdr`: null pointers with zero lengths.
+            let mut message: libc::mmsghdr = unsafe { zeroed() };
+            message.msg_hdr.msg_iov = &raw mut vectors[at];
+            message.msg_hdr.msg_iovlen = 1;
+            message.msg_hdr.msg_control = self.controls[at].as_mut_ptr().cast();
+            message.msg_hdr.msg_controllen = size_of::<[u64; CONTROL_WORDS]>() as _;
+            message
+        });
+        let (fd, list) = (socket.as_raw_fd(), messages.as_mut_ptr());
+        let (slots, flags) = (SLOTS as libc::c_uint, libc::MSG_DONTWAIT);
+        // SAFETY: the headers point to buffers, control space and vectors of the lengths they say,
+        // all of which live through the call.
+        let count = unsafe { libc::recvmmsg(fd, list, slots, flags as _, std::ptr::null_mut()) };
+        let count = match check(count) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            other => other? as usize,
+        };
+        for (at, message) in messages[..count].iter().enumerate() {
+            let len = (message.msg_len as usize).min(SLOT);
+            let stamp = stamp(&message.msg_hdr).unwrap_or_else(real_time_ns);
+            take(stamp, &self.buffers[at][..len]);
+        }
+        Ok(())
+    }
+}
+
+/// The `SCM_TIMESTAMPNS` of a received message.
+fn stamp(header: &libc::msghdr) -> Option<u64> {
+    // SAFETY: the kernel filled the control space this header points to, which is alive, and the
+    // macros stay inside the length it set.
+    unsafe {
+        let mut control = libc::CMSG_FIRSTHDR(header);
+        while let Some(found) = control.as_ref() {
+            if (found.cmsg_level, found.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) {
+                let at: libc::timespec =
+                    libc::CMSG_DATA(control).cast::<libc::timespec>().read_unaligned();
+                return Some(at.tv_sec as u64 * 1_000_000_000 + at.tv_nsec as u64);
+            }
+            control = libc::CMSG_NXTHDR(header, control);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn datagrams_come_with_their_times() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let socket = open(server.local_addr().unwrap()).unwrap();
+        let mut poll = Poll::new().unwrap();
+        poll.add(&socket, 7).unwrap();
+        let before = real_time_ns();
+        let to = SocketAddr::from(([127, 0, 0, 1], socket.local_addr().unwrap().port()));
+        for n in 0..40u8 {
+            server.send_to(&[n; 100], to).unwrap();
+        }
+        let (mut ready, mut datagrams, mut got) = (Vec::new(), Datagrams::new(), Vec::new());
+        while got.len() < 40 {
+            poll.wait(Duration::from_secs(1), &mut ready).unwrap();
+            assert_eq!(ready, [7], "readable in time");
+            datagrams
+                .receive(&socket, |at, bytes| {
+                    assert!(at >= before && at <= real_time_ns() && bytes.len() == 100);
+                    got.push(bytes[0]);
+                })
+                .unwrap();
+        }
+        assert_eq!(got, (0..40).collect::<Vec<u8>>());
+    }
+}
