@@ -49,7 +49,7 @@ struct Track {
 /// How a packet relates to those before it.
 #[derive(Debug, PartialEq, Eq)]
 enum Order {
-    InOrder,
+    Next,
     Late,
     Duplicate,
 }
@@ -58,13 +58,13 @@ impl Track {
     fn place(&mut self, number: u32) -> Order {
         let Some(highest) = self.highest else {
             (self.highest, self.seen) = (Some(number), 1);
-            return Order::InOrder;
+            return Order::Next;
         };
         let ahead = number.wrapping_sub(highest);
         if ahead != 0 && ahead < 1 << 31 {
             self.seen = self.seen.checked_shl(ahead).unwrap_or(0) | 1;
             self.highest = Some(number);
-            return Order::InOrder;
+            return Order::Next;
         }
         let bit = 1u128.checked_shl(highest.wrapping_sub(number)).unwrap_or(0);
         if self.seen & bit != 0 {
@@ -170,7 +170,7 @@ impl Viewer {
                 return;
             }
             Order::Late => totals.reordered += 1,
-            Order::InOrder => {}
+            Order::Next => {}
         }
         if video {
             totals.video += 1
@@ -219,8 +219,8 @@ mod tests {
         let mut track = Track::default();
         let orders: Vec<Order> =
             [5, 6, 8, 7, 7, 8, 300, 9].map(|number| track.place(number)).into_iter().collect();
-        use Order::{Duplicate, InOrder, Late};
-        assert_eq!(orders, [InOrder, InOrder, InOrder, Late, Duplicate, Duplicate, InOrder, Late]);
+        use Order::{Duplicate, Late, Next};
+        assert_eq!(orders, [Next, Next, Next, Late, Duplicate, Duplicate, Next, Late]);
     }
 
     fn packet(number: u32, sequence: u16) -> Vec<u8> {
