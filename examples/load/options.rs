@@ -135,7 +135,8 @@ impl Options {
     /// The command that prints the token of peer `index`.
     pub fn token_command(&self, index: usize) -> Option<String> {
         let (role, sub) = if index == 0 {
-            ("host", "load-host".to_owned())
+            // A host has a seat in one room at a time, so each room gets its own.
+            ("host", format!("host-{}", self.room))
         } else {
             ("viewer", format!("load-{index}"))
         };
@@ -163,7 +164,7 @@ mod tests {
             options(&["--whep-url", "http://h/x", "--token-command", "t {role} {sub} {room}"]);
         assert_eq!(other.endpoint(1), "http://h/x");
         assert_eq!(other.token_command(3).as_deref(), Some("t viewer load-3 load"));
-        assert_eq!(other.token_command(0).as_deref(), Some("t host load-host load"));
+        assert_eq!(other.token_command(0).as_deref(), Some("t host host-load load"));
     }
 
     #[test]
