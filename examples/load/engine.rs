@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 
-use crate::http::Url;
+use crate::http::{Caller, Url};
 use crate::link::{Link, Received, Shared};
 use crate::options::Options;
 use crate::publisher::{AUDIO_SSRC, Publisher, VIDEO_SSRC};
@@ -54,7 +54,7 @@ pub struct Engine<'a> {
     peers: Vec<Option<Peer>>,
     locals: Vec<Credentials>,
     asked: Vec<Option<Instant>>,
-    urls: Vec<(Url, Option<String>)>,
+    urls: Vec<(Url, Caller)>,
     totals: Totals,
     /// Sessions that were refused or broke, and the first reason.
     failures: usize,
@@ -130,6 +130,11 @@ impl<'a> Engine<'a> {
 
         let start = self.edge()?;
         self.totals.window = Some(start.numbers.map(|first| (first, u32::MAX)));
+        if let Some(Media::Publisher(publisher)) =
+            self.peers[0].as_mut().map(|peer| &mut peer.media)
+        {
+            publisher.latest = Duration::ZERO;
+        }
         self.turns_until(start.at + self.options.duration())?;
         let end = self.edge()?;
         let window = [0, 1].map(|kind| (start.numbers[kind], end.numbers[kind]));
@@ -143,7 +148,7 @@ impl<'a> Engine<'a> {
     }
 
     /// What to end.
-    pub fn into_sessions(self) -> Vec<(Url, Option<String>)> {
+    pub fn into_sessions(self) -> Vec<(Url, Caller)> {
         self.urls
     }
 
@@ -162,10 +167,12 @@ impl<'a> Engine<'a> {
             sends: (index == 0).then_some([VIDEO_SSRC, AUDIO_SSRC]),
             audio: self.options.audio,
         };
+        let endpoint = Url::parse(&self.options.endpoint(index))?;
+        let source = self.options.source(index, endpoint.address()?.ip());
         self.sessions.ask(Ask {
             index,
-            endpoint: Url::parse(&self.options.endpoint(index))?,
-            token: self.tokens[index].clone(),
+            endpoint,
+            caller: Caller { token: self.tokens[index].clone(), source },
             offer: offer.write(),
         });
         Ok(())
@@ -254,7 +261,8 @@ impl<'a> Engine<'a> {
     fn begin(&mut self, session: Session) -> anyhow::Result<()> {
         let Session { index, asked, answer, url } = session;
         let now = Instant::now();
-        let socket = open(answer.candidate).context("a socket; see `ulimit -n`")?;
+        let source = self.options.source(index, answer.candidate.ip());
+        let socket = open(answer.candidate, source).context("a socket; see `ulimit -n`")?;
         let local = self.locals[index].clone();
         let link = Link::new(now, &self.shared, local, &answer, socket.local_addr()?);
         self.poll.add(&socket, index)?;

@@ -1,10 +1,11 @@
 //! Just enough HTTP/1.1 to open and end a session, one connection per request, blocking.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use socket2::{Domain, Socket, Type};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -47,9 +48,26 @@ pub struct Reply {
     pub body: String,
 }
 
+/// Who asks.
+#[derive(Debug, Clone, Default)]
+pub struct Caller {
+    pub token: Option<String>,
+    /// Local address, if not whichever fits.
+    pub source: Option<IpAddr>,
+}
+
+fn connect(to: SocketAddr, source: Option<IpAddr>) -> std::io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+    if let Some(source) = source {
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
+    socket.connect_timeout(&to.into(), PATIENCE)?;
+    Ok(socket.into())
+}
+
 /// One exchange.
-pub fn request(method: &str, url: &Url, token: Option<&str>, sdp: &str) -> anyhow::Result<Reply> {
-    let mut stream = TcpStream::connect_timeout(&url.address()?, PATIENCE)?;
+pub fn request(method: &str, url: &Url, caller: &Caller, sdp: &str) -> anyhow::Result<Reply> {
+    let mut stream = connect(url.address()?, caller.source)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_nodelay(true)?;
     let mut head = format!(
@@ -58,7 +76,7 @@ pub fn request(method: &str, url: &Url, token: Option<&str>, sdp: &str) -> anyho
         url.host,
         sdp.len()
     );
-    if let Some(token) = token {
+    if let Some(token) = &caller.token {
         head += &format!("authorization: Bearer {token}\r\n");
     }
     if !sdp.is_empty() {

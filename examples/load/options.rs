@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
@@ -63,6 +64,10 @@ pub struct Options {
     /// Send 50 audio packets of 80 bytes a second too
     #[arg(long)]
     pub audio: bool,
+    /// Come from one address, as viewers behind one NAT do. Otherwise a server on 127.0.0.1 sees
+    /// each viewer at another address of 127.0.0.0/8, so that its limits per address see viewers
+    #[arg(long)]
+    pub one_address: bool,
     /// SRTP protection
     #[arg(long, value_enum, default_value_t = Profile::Gcm)]
     pub profile: Profile,
@@ -126,6 +131,12 @@ impl Options {
             .unwrap_or_else(|| format!("{}/{kind}/{}", self.url.trim_end_matches('/'), self.room))
     }
 
+    /// The local address that peer `index` uses to reach `server`, if not whichever fits.
+    pub fn source(&self, index: usize, server: IpAddr) -> Option<IpAddr> {
+        let own = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + 1 + index as u32);
+        (!self.one_address && server == Ipv4Addr::LOCALHOST).then_some(own.into())
+    }
+
     /// The token of peer `index`, if it has a fixed one.
     pub fn fixed_token(&self, index: usize) -> Option<String> {
         let own = if index == 0 { &self.host_token } else { &self.viewer_token };
@@ -165,6 +176,14 @@ mod tests {
         assert_eq!(other.endpoint(1), "http://h/x");
         assert_eq!(other.token_command(3).as_deref(), Some("t viewer load-3 load"));
         assert_eq!(other.token_command(0).as_deref(), Some("t host host-load load"));
+    }
+
+    #[test]
+    fn every_viewer_has_an_address_on_loopback() {
+        let local = IpAddr::from(Ipv4Addr::LOCALHOST);
+        assert_eq!(options(&[]).source(255, local), Some([127, 0, 1, 1].into()));
+        assert_eq!(options(&[]).source(1, [10, 0, 0, 1].into()), None);
+        assert_eq!(options(&["--one-address"]).source(1, local), None);
     }
 
     #[test]

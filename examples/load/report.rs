@@ -46,9 +46,9 @@ impl Report {
         self.totals.video + self.totals.audio
     }
 
-    /// Packets that did not reach a viewer, of all that should have.
+    /// Packets that did not reach a viewer with a session, of all that should have.
     fn loss(&self) -> f64 {
-        let due = self.sent.iter().sum::<u64>() * self.viewers as u64;
+        let due = self.sent.iter().sum::<u64>() * self.with_media as u64;
         1.0 - self.delivered() as f64 / due.max(1) as f64
     }
 

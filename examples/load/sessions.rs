@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 
-use crate::http::{Url, request};
+use crate::http::{Caller, Url, request};
 use crate::options::Options;
 use crate::sdp::Answer;
 
@@ -20,7 +20,7 @@ const THREADS: usize = 16;
 pub struct Ask {
     pub index: usize,
     pub endpoint: Url,
-    pub token: Option<String>,
+    pub caller: Caller,
     pub offer: String,
 }
 
@@ -30,8 +30,8 @@ pub struct Session {
     /// When the request began.
     pub asked: Instant,
     pub answer: Answer,
-    /// For `DELETE`, with its token.
-    pub url: Option<(Url, Option<String>)>,
+    /// For `DELETE`, with who asks.
+    pub url: Option<(Url, Caller)>,
 }
 
 /// The threads.
@@ -77,27 +77,27 @@ impl Sessions {
 
 fn open(ask: Ask) -> anyhow::Result<Session> {
     let asked = Instant::now();
-    let reply = request("POST", &ask.endpoint, ask.token.as_deref(), &ask.offer)?;
+    let reply = request("POST", &ask.endpoint, &ask.caller, &ask.offer)?;
     if reply.status != 201 && reply.status != 200 {
         bail!("POST answered {}: {}", reply.status, reply.body.trim());
     }
     let preferred = ask.endpoint.address()?.ip();
     let answer = Answer::parse(&reply.body, Some(preferred))?;
     let url = match reply.location {
-        Some(location) => Some((ask.endpoint.join(&location)?, ask.token)),
+        Some(location) => Some((ask.endpoint.join(&location)?, ask.caller)),
         None => None,
     };
     Ok(Session { index: ask.index, asked, answer, url })
 }
 
 /// End sessions, as well as it goes.
-pub fn end(urls: Vec<(Url, Option<String>)>) {
+pub fn end(urls: Vec<(Url, Caller)>) {
     let chunk = urls.len().div_ceil(THREADS).max(1);
     std::thread::scope(|scope| {
         for part in urls.chunks(chunk) {
             scope.spawn(move || {
-                for (url, token) in part {
-                    let _ = request("DELETE", url, token.as_deref(), "");
+                for (url, caller) in part {
+                    let _ = request("DELETE", url, caller, "");
                 }
             });
         }

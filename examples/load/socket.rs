@@ -6,7 +6,7 @@
 
 use std::io;
 use std::mem::{size_of, zeroed};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -19,11 +19,13 @@ const CONTROL_WORDS: usize = 8;
 /// Enough that the reader, not the network, is never the reason of a loss: about 400 packets.
 const RECEIVE_BUFFER: usize = 1 << 20;
 
-/// A socket with its own port that talks to one server address.
-pub fn open(server: SocketAddr) -> io::Result<UdpSocket> {
-    let any: SocketAddr =
-        if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
-    let socket = UdpSocket::bind(any)?;
+/// A socket with its own port, at `source` if given, that talks to one server address.
+pub fn open(server: SocketAddr, source: Option<IpAddr>) -> io::Result<UdpSocket> {
+    let any = match server {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let socket = UdpSocket::bind((source.unwrap_or(any), 0))?;
     socket.connect(server)?;
     socket.set_nonblocking(true)?;
     socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER)?;
@@ -167,11 +169,12 @@ mod tests {
     #[test]
     fn datagrams_come_with_their_times() {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let socket = open(server.local_addr().unwrap()).unwrap();
+        let socket = open(server.local_addr().unwrap(), Some([127, 0, 0, 9].into())).unwrap();
         let mut poll = Poll::new().unwrap();
         poll.add(&socket, 7).unwrap();
         let before = real_time_ns();
-        let to = SocketAddr::from(([127, 0, 0, 1], socket.local_addr().unwrap().port()));
+        let to = socket.local_addr().unwrap();
+        assert_eq!(to.ip(), IpAddr::from([127, 0, 0, 9]));
         for n in 0..40u8 {
             server.send_to(&[n; 100], to).unwrap();
         }
