@@ -12,6 +12,8 @@ use crate::viewer::Totals;
 const OVERLOADED: f64 = 0.93;
 /// Above this share of all cores others disturb the measurement.
 const NOISY: f64 = 0.15;
+/// A client that reads this late (p99, µs) took the CPU of those it measures.
+const LAGGING_US: u64 = 10_000;
 /// A publisher this late did not send what it says.
 const LATE: Duration = Duration::from_millis(20);
 
@@ -78,6 +80,7 @@ impl Report {
             (self.busy() > OVERLOADED, "overloaded"),
             (noisy, "noisy"),
             (late, "publisher_late"),
+            (self.totals.lag.percentile(0.99) > Some(LAGGING_US), "client_late"),
             (self.with_media < self.viewers, "viewers_missing"),
         ]
         .into_iter()
@@ -226,5 +229,8 @@ mod tests {
         assert_eq!(busy.marks(), ["overloaded", "noisy", "viewers_missing"]);
         let late = Report { publisher_late_us: 20_001, ..report() };
         assert_eq!(late.marks(), ["publisher_late"]);
+        let mut lagging = report();
+        lagging.totals.lag.record(LAGGING_US + 1);
+        assert_eq!(lagging.marks(), ["client_late"]);
     }
 }
