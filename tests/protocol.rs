@@ -118,8 +118,10 @@ async fn sdp_message_size_at_the_limit_and_one_past_it() {
     client.send(&sized("media.offer", 64 * 1024 + 1)).await;
     assert_eq!(client.until_closed().await.1, Some(1009));
     let mut other = server.connect().await;
-    other.send(&"x".repeat(1 << 20)).await;
-    assert_eq!(other.until_closed().await.1, Some(1009), "past what is read at all");
+    // Past what is read at all the server is gone before the client has sent it: the reset may
+    // overtake the close frame, but nothing else may happen.
+    let _ = other.try_send(&"x".repeat(1 << 20)).await;
+    assert!(matches!(other.until_closed().await.1, Some(1009) | None));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::egress::Path;
 
-/// Integrity checks per second for one address that is not validated yet. Trade: a browser sends
-/// a handful of checks at join; a stranger guessing passwords gets this many.
-const CHECKS_PER_SECOND: u32 = 50;
+/// Failed integrity checks per second for one address, after which its unvalidated datagrams are
+/// not looked at. Trade: a stranger guessing passwords gets this many; checks that succeed are not
+/// counted, so any number of people behind one NAT may join at once.
+const FAILURES_PER_SECOND: u32 = 50;
 
 /// Addresses counted at once. When the table is full it is emptied: a stranger with many addresses
 /// can make the limit forgetful, but cannot make it block others.
@@ -19,7 +20,7 @@ const MAX_COUNTED: usize = 4096;
 pub struct Demux {
     by_path: HashMap<Path, u32>,
     by_ufrag: HashMap<String, u32>,
-    checks: HashMap<IpAddr, u32>,
+    failures: HashMap<IpAddr, u32>,
     window: Option<Instant>,
 }
 
@@ -59,17 +60,23 @@ impl Demux {
     }
 
     /// Whether an integrity check for a datagram from this unvalidated address may be made.
-    pub fn may_check(&mut self, now: Instant, from: IpAddr) -> bool {
-        let fresh = self
-            .window
-            .is_none_or(|at| now.saturating_duration_since(at) >= Duration::from_secs(1));
-        if fresh || self.checks.len() >= MAX_COUNTED {
-            self.checks.clear();
+    #[must_use]
+    pub fn may_check(&self, now: Instant, from: IpAddr) -> bool {
+        self.window_over(now)
+            || self.failures.get(&from).is_none_or(|count| *count < FAILURES_PER_SECOND)
+    }
+
+    /// An integrity check for this unvalidated address failed.
+    pub fn note_failure(&mut self, now: Instant, from: IpAddr) {
+        if self.window_over(now) || self.failures.len() >= MAX_COUNTED {
+            self.failures.clear();
             self.window = Some(now);
         }
-        let count = self.checks.entry(from).or_insert(0);
-        *count += 1;
-        *count <= CHECKS_PER_SECOND
+        *self.failures.entry(from).or_insert(0) += 1;
+    }
+
+    fn window_over(&self, now: Instant) -> bool {
+        self.window.is_none_or(|at| now.saturating_duration_since(at) >= Duration::from_secs(1))
     }
 }
 
@@ -83,8 +90,9 @@ mod tests {
         let now = Instant::now();
         let mut demux = Demux::default();
         let stranger = IpAddr::from([10, 0, 0, 1]);
-        for _ in 0..CHECKS_PER_SECOND {
+        for _ in 0..FAILURES_PER_SECOND {
             assert!(demux.may_check(now, stranger));
+            demux.note_failure(now, stranger);
         }
         assert!(!demux.may_check(now, stranger));
         assert!(demux.may_check(now, IpAddr::from([10, 0, 0, 2])));

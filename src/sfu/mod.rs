@@ -171,7 +171,11 @@ impl Sfu {
             return Err(DropReason::StunRateLimited);
         }
         let session = session_mut(&mut self.sessions, index).ok_or(DropReason::UnknownTransport)?;
-        let outcome = session.transport.handle_stun(now, path, &request, egress)?;
+        let outcome = session.transport.handle_stun(now, path, &request, egress);
+        if !validated && outcome == Err(DropReason::StunIntegrity) {
+            self.demux.note_failure(now, path.remote.ip());
+        }
+        let outcome = outcome?;
         if outcome.new_path || (!validated && session.transport.is_validated(path)) {
             self.learn_path(index, path);
         }

@@ -23,7 +23,7 @@ def assert_picture_and_sound(watched, seconds=5):
 def test_ffmpeg_publishes(server, tmp_path):
     room = "ffmpeg"
     with open(tmp_path / "ffmpeg.log", "wb") as log:
-        publisher = ffmpeg(server, room, server.token(room, "host", "obs"), log)
+        publisher = ffmpeg(server, room, server.token(room, "host", f"host-{room}"), log)
         try:
             wait_until("live", lambda: room in server.live_rooms())
             watched = watch(server, room)
@@ -37,7 +37,7 @@ def test_ffmpeg_publishes(server, tmp_path):
 def test_gstreamer_publishes(server, tmp_path, codec):
     room = f"gst-{codec}"
     with open(tmp_path / "gst.log", "wb") as log:
-        publisher = gstreamer(server, room, server.token(room, "host", "gst"), codec, log)
+        publisher = gstreamer(server, room, server.token(room, "host", f"host-{room}"), codec, log)
         try:
             wait_until("live", lambda: room in server.live_rooms())
             watched = watch(server, room)
@@ -51,7 +51,7 @@ def test_aiortc_publishes_and_watches(server):
     room = "aiortc"
 
     async def show():
-        token = server.token(room, "host", "py")
+        token = server.token(room, "host", f"host-{room}")
         async with AiortcPublisher(server, room, token):
             viewer = server.token(room, "viewer", "viewer-1")
             return await whep(server, room, viewer, 5)
@@ -61,7 +61,7 @@ def test_aiortc_publishes_and_watches(server):
 
 def test_viewer_who_waits_gets_the_picture_when_a_publisher_comes_back(server, tmp_path):
     room = "comeback"
-    token = server.token(room, "host", "obs")
+    token = server.token(room, "host", f"host-{room}")
     with open(tmp_path / "ffmpeg.log", "wb") as log:
         first = ffmpeg(server, room, token, log)
         wait_until("live", lambda: room in server.live_rooms())

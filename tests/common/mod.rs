@@ -193,7 +193,12 @@ pub struct Client {
 impl Client {
     /// Send text as it is.
     pub async fn send(&mut self, text: &str) {
-        self.socket.send(Message::text(text)).await.expect("sends");
+        self.try_send(text).await.expect("sends");
+    }
+
+    /// The same to a server that may have closed already.
+    pub async fn try_send(&mut self, text: &str) -> Result<(), impl std::error::Error + use<>> {
+        self.socket.send(Message::text(text)).await
     }
 
     /// Send a command without waiting; its id.

@@ -1,5 +1,5 @@
 //! The rooms of this process: a directory of names, and one task per room that owns a
-//! [`Room`](crate::room::Room), feeds it and carries out what it decides.
+//! [`Room`], feeds it and carries out what it decides.
 
 mod apply;
 mod asks;
