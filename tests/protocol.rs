@@ -125,6 +125,14 @@ async fn sdp_message_size_at_the_limit_and_one_past_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_closes_is_answered() {
+    let server = Fixture::start().await;
+    let (mut client, _) = server.hello("r1", "host", "Hanna").await;
+    client.close().await;
+    assert!(client.next().await.expect_err("closed").is_some(), "a close frame, not a cut line");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn json_depth_and_garbage() {
     let server = Fixture::start().await;
     let mut client = server.connect().await;

@@ -201,6 +201,12 @@ impl Client {
         self.socket.send(Message::text(text)).await
     }
 
+    /// Begin the closing handshake.
+    pub async fn close(&mut self) {
+        let frame = CloseFrame { code: 1000.into(), reason: "done".into() };
+        self.socket.send(Message::Close(Some(frame))).await.expect("sends");
+    }
+
     /// Send a command without waiting; its id.
     pub async fn begin(&mut self, kind: &str, data: Value) -> u32 {
         let id = self.next_id;

@@ -27,7 +27,8 @@ export function slotOfMid(mid) {
  * slots without another offer. Made before the offer is here, so that the certificate is ready.
  */
 export class WatchLink {
-  #negotiation = Promise.resolve();
+  /** @type {Promise<any> | null} */
+  #negotiation = null;
   #closed = false;
 
   /**
@@ -69,15 +70,19 @@ export class WatchLink {
    * @param {(answer: {transport: string, sdp: string}) => Promise<any>} send
    */
   accept(offer, send) {
-    const run = this.#negotiation.then(() => this.#answer(offer, send));
-    this.#negotiation = run.catch(() => {});
+    // Begun here and now if nothing is under way: a promise's turn would come after the page has drawn.
+    const run = this.#negotiation ? this.#negotiation.then(() => this.#answer(offer, send)) : this.#answer(offer, send);
+    const ended = run.catch(() => {}).then(() => {
+      if (this.#negotiation === ended) this.#negotiation = null;
+    });
+    this.#negotiation = ended;
     return run;
   }
 
   async #answer({ transport, sdp }, send) {
     this.transport = transport;
-    await this.pc.setRemoteDescription({ type: "offer", sdp });
-    const answer = await this.pc.createAnswer();
+    // Chained by the browser; waiting for each here would wait for the page's drawing too.
+    const [, answer] = await Promise.all([this.pc.setRemoteDescription({ type: "offer", sdp }), this.pc.createAnswer()]);
     const sent = send({ transport, sdp: answer.sdp });
     mark("answerSent");
     await this.pc.setLocalDescription(answer);

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use super::Signaling;
-use super::writer::{last_words, write};
+use super::writer::{answer_close, last_words, write};
 use crate::protocol::{
     Answer, ByeReason, Code, Command, Envelope, Event, EventMessage, Hello, HelloYou, Limits,
     ParseError, Pong, Refusal, Reply, RoomJoin, ServerDraining, TokenRefresh, Welcome, carries_sdp,
@@ -79,9 +79,12 @@ pub(super) async fn run<A: Send + 'static>(signaling: Signaling, socket: WebSock
     }
     session.leave().await;
     session.signaling.rooms.stats().closed();
-    if let Some(how) = how {
-        let now_ms = session.signaling.rooms.clock().now_ms();
-        last_words(sink, reader, how, now_ms).await;
+    match how {
+        Some(how) => {
+            let now_ms = session.signaling.rooms.clock().now_ms();
+            last_words(sink, reader, how, now_ms).await;
+        }
+        None => answer_close(sink).await,
     }
 }
 

@@ -65,6 +65,12 @@ pub(super) async fn last_words(
     let _ = timeout(LAST_WORDS, words).await;
 }
 
+/// Answer the client's close frame. Firefox takes a connection that ends without the answer for a
+/// failed one, and makes the next to this server wait for up to 400 ms.
+pub(super) async fn answer_close(mut sink: SplitSink<WebSocket, Message>) {
+    let _ = timeout(LAST_WORDS, sink.close()).await;
+}
+
 fn reason_text(reason: ByeReason) -> axum::extract::ws::Utf8Bytes {
     serde_json::to_value(reason).ok().and_then(|v| v.as_str().map(Into::into)).unwrap_or_default()
 }
