@@ -37,9 +37,12 @@ test("a viewer sees and hears the host", async () => {
   assert.ok(sound.packets > 80, `${sound.packets} sound packets in 2.5 s`);
   assert.deepEqual(host.problems, []);
   assert.deepEqual(viewer.problems, []);
-  const live = await (await fetch(`${server.url}/v1/live`)).json();
-  assert.ok(live.rooms.some((r) => r.room === room));
+  await viewer.goto(server.url);
+  const card = viewer.locator(`.live-card[href="/r/${room}"]`);
+  await card.getByText("LIVE").waitFor();
+  assert.match(await card.innerText(), /First show[^]*Hanna/);
   await host.context().close();
+  await card.getByText("PAUSED").waitFor();
   await viewer.context().close();
 });
 

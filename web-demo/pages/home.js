@@ -4,17 +4,13 @@ const REFRESH_MS = 5000;
 
 const grid = document.querySelector("#rooms");
 
-function card({ room, id, title, host, hostName, viewers, state }) {
-  const slug = room ?? id;
-  const name = host?.name ?? hostName ?? "";
-  const now = viewers?.now ?? viewers ?? 0;
-  const paused = state === "paused";
+function card({ room, title, host, viewers, paused }) {
   return h(
     "a",
-    { class: "live-card", href: `/r/${encodeURIComponent(slug)}`, dataset: { initial: [...(title || name || slug)][0] ?? "" }, vars: { "--hue": hue(slug) } },
-    h("div", { class: "pills" }, h("span", { class: `pill ${paused ? "paused" : "live"}` }, paused ? "PAUSED" : "LIVE"), h("span", { class: "pill" }, icon("eye"), compact(now))),
-    h("h2", { class: "ellipsis" }, title || slug),
-    h("p", { class: "ellipsis" }, name),
+    { class: "live-card", href: `/r/${encodeURIComponent(room)}`, dataset: { initial: [...(title || host.name || room)][0] ?? "" }, vars: { "--hue": hue(room) } },
+    h("div", { class: "pills" }, h("span", { class: `pill ${paused ? "paused" : "live"}` }, paused ? "PAUSED" : "LIVE"), h("span", { class: "pill" }, icon("eye"), compact(viewers))),
+    h("h2", { class: "ellipsis" }, title || room),
+    h("p", { class: "ellipsis" }, host.name),
   );
 }
 
@@ -33,8 +29,7 @@ async function refresh() {
   try {
     const response = await fetch("/v1/live", { headers: { accept: "application/json" } });
     if (!response.ok) throw new Error(String(response.status));
-    const body = await response.json();
-    const rooms = Array.isArray(body) ? body : (body.rooms ?? []);
+    const { rooms } = await response.json();
     grid.replaceChildren(...(rooms.length ? rooms.map(card) : [empty()]));
     grid.classList.toggle("live-grid", rooms.length > 0);
   } catch {
