@@ -40,6 +40,7 @@ pub struct Peer {
     pub fingerprint: Fingerprint,
     pub address: SocketAddr,
     dtls: Endpoint,
+    profile: SrtpProtectionProfile,
     keys: Option<Keys>,
     next_check: Instant,
     pub silent: bool,
@@ -93,6 +94,17 @@ pub struct Watch {
 
 impl Peer {
     pub fn new(now: Instant, number: u16, remote: IceCredentials, media: Media) -> Self {
+        Self::with_profile(now, number, remote, media, SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm)
+    }
+
+    /// A peer that offers one SRTP protection profile.
+    pub fn with_profile(
+        now: Instant,
+        number: u16,
+        remote: IceCredentials,
+        media: Media,
+        profile: SrtpProtectionProfile,
+    ) -> Self {
         let provider = rtc_crypto::default_provider().unwrap();
         let certificate =
             Certificate::generate_self_signed(vec!["peer".to_owned()], provider.crypto()).unwrap();
@@ -104,7 +116,7 @@ impl Peer {
             .with_crypto_provider(provider)
             .with_certificates(vec![certificate])
             .with_cipher_suites(vec![CipherSuiteId::Tls_Ecdhe_Ecdsa_With_Aes_128_Gcm_Sha256])
-            .with_srtp_protection_profiles(vec![SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm])
+            .with_srtp_protection_profiles(vec![profile])
             .with_client_auth(ClientAuthType::RequireAnyClientCert)
             .with_extended_master_secret(ExtendedMasterSecretType::Require)
             .with_insecure_skip_verify(true)
@@ -120,6 +132,7 @@ impl Peer {
             fingerprint: Fingerprint(digest.as_ref().try_into().unwrap()),
             address: SocketAddr::from(([10, 1, (number >> 8) as u8, number as u8], 5000)),
             dtls: Endpoint::new(ENGINE, TransportProtocol::UDP, Some(Arc::new(config))),
+            profile,
             keys: None,
             next_check: now,
             silent: false,
@@ -247,18 +260,28 @@ impl Peer {
     /// We are the DTLS server: the client's keys open, the server's seal (RFC 5764 4.2).
     fn export_keys(&self) -> Keys {
         let state = self.dtls.get_connection_state(ENGINE).unwrap();
-        assert_eq!(state.srtp_protection_profile(), SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm);
-        let secret = state.export_keying_material("EXTRACTOR-dtls_srtp", &[], 56).unwrap();
-        let bytes: &[u8] = secret.as_ref();
+        assert_eq!(state.srtp_protection_profile(), self.profile);
+        let (profile, salt) = match self.profile {
+            SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm => (ProtectionProfile::AeadAes128Gcm, 12),
+            _ => (ProtectionProfile::Aes128CmHmacSha1_80, 14),
+        };
+        let secret =
+            state.export_keying_material("EXTRACTOR-dtls_srtp", &[], 32 + 2 * salt).unwrap();
+        let (keys, salts) = secret.as_ref().split_at(32);
         let provider = rtc_crypto::default_provider().unwrap();
         let context = |key: &[u8], salt: &[u8]| {
-            let profile = ProtectionProfile::AeadAes128Gcm;
             Context::new(key, salt, profile, None, None, provider.crypto()).unwrap()
         };
         Keys {
-            open: context(&bytes[..16], &bytes[32..44]),
-            seal: context(&bytes[16..32], &bytes[44..56]),
+            open: context(&keys[..16], &salts[..salt]),
+            seal: context(&keys[16..], &salts[salt..]),
         }
+    }
+
+    /// An RTP packet as this peer would send it; for the measurements in `benches`.
+    #[allow(dead_code, reason = "the simulation has its own publisher")]
+    pub fn seal(&mut self, packet: &[u8]) -> Vec<u8> {
+        self.keys.as_mut().expect("connected").seal.encrypt_rtp(packet).unwrap().to_vec()
     }
 
     fn drain_dtls(&mut self) {
