@@ -3,17 +3,19 @@
 use std::io::Read;
 use std::net::UdpSocket;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 
 use crate::http::{Caller, Url};
+use crate::janus::Janus;
 use crate::link::{Link, Received, Shared};
 use crate::options::Options;
 use crate::publisher::{AUDIO_SSRC, Publisher, VIDEO_SSRC};
 use crate::report::Report;
-use crate::sdp::{Credentials, Offer};
-use crate::sessions::{Ask, Session, Sessions};
+use crate::sdp::{Credentials, Ours};
+use crate::sessions::{Ask, End, Server, Session, Sessions};
 use crate::socket::{Datagrams, Poll, open, real_time_ns};
 use crate::usage::{Cpu, Machine, cpu, machine, rss_kib};
 use crate::viewer::{Totals, Viewer};
@@ -54,7 +56,8 @@ pub struct Engine<'a> {
     peers: Vec<Option<Peer>>,
     locals: Vec<Credentials>,
     asked: Vec<Option<Instant>>,
-    urls: Vec<(Url, Caller)>,
+    ends: Vec<End>,
+    janus: Option<Arc<Janus>>,
     totals: Totals,
     /// Sessions that were refused or broke, and the first reason.
     failures: usize,
@@ -82,6 +85,10 @@ impl<'a> Engine<'a> {
         waker.set_nonblocking(true)?;
         let poll = Poll::new()?;
         poll.add(&wake, usize::MAX)?;
+        let janus = options.janus.as_deref().map(Janus::new).transpose()?.map(Arc::new);
+        if let Some(janus) = janus.clone() {
+            std::thread::spawn(move || janus.keep_alive());
+        }
         let now = Instant::now();
         let count = options.viewers + 1;
         let locals = (0..count).map(|index| Credentials {
@@ -100,7 +107,8 @@ impl<'a> Engine<'a> {
             peers: (0..count).map(|_| None).collect(),
             locals: locals.collect(),
             asked: vec![None; count],
-            urls: Vec::new(),
+            ends: Vec::new(),
+            janus,
             totals: Totals::default(),
             failures: 0,
             first_failure: None,
@@ -148,8 +156,8 @@ impl<'a> Engine<'a> {
     }
 
     /// What to end.
-    pub fn into_sessions(self) -> Vec<(Url, Caller)> {
-        self.urls
+    pub fn into_sessions(self) -> Vec<End> {
+        self.ends
     }
 
     fn why(&self) -> &str {
@@ -161,20 +169,19 @@ impl<'a> Engine<'a> {
     }
 
     fn join(&mut self, index: usize) -> anyhow::Result<()> {
-        let offer = Offer {
-            local: &self.locals[index],
-            fingerprint: &self.shared.fingerprint,
+        let ours = Ours {
+            local: self.locals[index].clone(),
+            fingerprint: self.shared.fingerprint.clone(),
             sends: (index == 0).then_some([VIDEO_SSRC, AUDIO_SSRC]),
             audio: self.options.audio,
         };
-        let endpoint = Url::parse(&self.options.endpoint(index))?;
-        let source = self.options.source(index, endpoint.address()?.ip());
-        self.sessions.ask(Ask {
-            index,
-            endpoint,
-            caller: Caller { token: self.tokens[index].clone(), source },
-            offer: offer.write(),
-        });
+        let server = match &self.janus {
+            Some(janus) => Server::Janus(janus.clone()),
+            None => Server::Whip(Url::parse(&self.options.endpoint(index))?),
+        };
+        let source = self.options.source(index, server.url().address()?.ip());
+        let caller = Caller { token: self.tokens[index].clone(), source };
+        self.sessions.ask(Ask { index, server, caller, ours });
         Ok(())
     }
 
@@ -259,14 +266,19 @@ impl<'a> Engine<'a> {
     }
 
     fn begin(&mut self, session: Session) -> anyhow::Result<()> {
-        let Session { index, asked, answer, url } = session;
+        let Session { index, asked, theirs, socket, end } = session;
         let now = Instant::now();
-        let source = self.options.source(index, answer.candidate.ip());
-        let socket = open(answer.candidate, source).context("a socket; see `ulimit -n`")?;
+        let socket = match socket {
+            Some(socket) => socket,
+            None => {
+                let source = self.options.source(index, theirs.candidate.ip());
+                open(theirs.candidate, source).context("a socket; see `ulimit -n`")?
+            }
+        };
         let local = self.locals[index].clone();
-        let link = Link::new(now, &self.shared, local, &answer, socket.local_addr()?);
+        let link = Link::new(now, &self.shared, local, &theirs, socket.local_addr()?);
         self.poll.add(&socket, index)?;
-        self.urls.extend(url);
+        self.ends.extend(end);
         self.asked[index] = Some(asked);
         let media = if index == 0 {
             Media::Publisher(Box::new(Publisher::new(now, self.options)))
@@ -397,6 +409,8 @@ impl<'a> Engine<'a> {
         }
         let mut worst = u64::MAX;
         let mut joins = Vec::new();
+        let links = self.peers.iter().skip(1).flatten().map(|peer| &peer.link);
+        report.profile = links.flat_map(|link| &link.keys).next().map_or("none", |k| k.profile);
         for (index, viewer) in self.viewers() {
             worst = worst.min(viewer.measured);
             let times = self.asked[index].zip(viewer.first_media);

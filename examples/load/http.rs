@@ -1,10 +1,11 @@
-//! Just enough HTTP/1.1 to open and end a session, one connection per request, blocking.
+//! Just enough HTTP/1.1 to open and end a session, blocking.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -13,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
     host: String,
-    path: String,
+    pub path: String,
 }
 
 impl Url {
@@ -65,41 +66,117 @@ fn connect(to: SocketAddr, source: Option<IpAddr>) -> std::io::Result<TcpStream>
     Ok(socket.into())
 }
 
-/// One exchange.
+/// One exchange on a connection of its own.
 pub fn request(method: &str, url: &Url, caller: &Caller, sdp: &str) -> anyhow::Result<Reply> {
-    let mut stream = connect(url.address()?, caller.source)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_nodelay(true)?;
-    let mut head = format!(
-        "{method} {} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {}\r\n",
-        url.path,
-        url.host,
-        sdp.len()
-    );
-    if let Some(token) = &caller.token {
-        head += &format!("authorization: Bearer {token}\r\n");
-    }
-    if !sdp.is_empty() {
-        head += "content-type: application/sdp\r\n";
-    }
-    stream.write_all(format!("{head}\r\n{sdp}").as_bytes())?;
+    let mut connection = Connection::open(url, caller)?;
+    let kind = if sdp.is_empty() { None } else { Some("application/sdp") };
+    connection.write(method, &url.path, kind, sdp, "close")?;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
+    connection.stream.read_to_end(&mut answer)?;
     parse(&String::from_utf8_lossy(&answer))
+}
+
+/// A connection that stays open between exchanges.
+pub struct Connection {
+    stream: TcpStream,
+    host: String,
+    token: Option<String>,
+    /// Bytes that were read behind the last reply.
+    rest: Vec<u8>,
+}
+
+impl Connection {
+    pub fn open(url: &Url, caller: &Caller) -> anyhow::Result<Self> {
+        let stream = connect(url.address()?, caller.source)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        let (host, token) = (url.host.clone(), caller.token.clone());
+        Ok(Self { stream, host, token, rest: Vec::new() })
+    }
+
+    fn write(
+        &mut self,
+        method: &str,
+        path: &str,
+        kind: Option<&str>,
+        body: &str,
+        after: &str,
+    ) -> anyhow::Result<()> {
+        let mut head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: {after}\r\ncontent-length: {}\r\n",
+            self.host,
+            body.len()
+        );
+        if let Some(token) = &self.token {
+            head += &format!("authorization: Bearer {token}\r\n");
+        }
+        if let Some(kind) = kind {
+            head += &format!("content-type: {kind}\r\n");
+        }
+        Ok(self.stream.write_all(format!("{head}\r\n{body}").as_bytes())?)
+    }
+
+    /// Ask in JSON.
+    pub fn json(&mut self, method: &str, path: &str, body: &str) -> anyhow::Result<Value> {
+        let kind = if body.is_empty() { None } else { Some("application/json") };
+        self.write(method, path, kind, body, "keep-alive")?;
+        let mut bytes = std::mem::take(&mut self.rest);
+        loop {
+            if let Some(end) = whole(&bytes)? {
+                self.rest = bytes.split_off(end);
+                let reply = parse(&String::from_utf8_lossy(&bytes))?;
+                if reply.status != 200 {
+                    bail!("{path} answered {}: {}", reply.status, reply.body.trim());
+                }
+                return Ok(serde_json::from_str(&reply.body)?);
+            }
+            let mut more = [0; 4096];
+            match self.stream.read(&mut more)? {
+                0 => bail!("{path}: the connection ended"),
+                count => bytes.extend_from_slice(&more[..count]),
+            }
+        }
+    }
+}
+
+/// Where a reply ends, once all of it is there; it must say its length or be chunked.
+fn whole(bytes: &[u8]) -> anyhow::Result<Option<usize>> {
+    let Some(head) = find(bytes, b"\r\n\r\n") else { return Ok(None) };
+    let text = String::from_utf8_lossy(&bytes[..head]);
+    let mut end = head + 4;
+    if let Some(length) = header(&text, "content-length") {
+        end += length.parse::<usize>().context("the reply's length")?;
+        return Ok((bytes.len() >= end).then_some(end));
+    }
+    header(&text, "transfer-encoding").context("the reply has no length")?;
+    loop {
+        let rest = bytes.get(end..).unwrap_or_default();
+        let Some(line) = find(rest, b"\r\n") else { return Ok(None) };
+        let size = usize::from_str_radix(std::str::from_utf8(&rest[..line])?.trim(), 16)?;
+        end += line + 2 + size + 2;
+        if size == 0 {
+            return Ok((bytes.len() >= end).then_some(end));
+        }
+    }
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
+
+fn header(head: &str, name: &str) -> Option<String> {
+    head.lines().filter_map(|line| line.split_once(':')).find_map(|(key, value)| {
+        key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+    })
 }
 
 fn parse(answer: &str) -> anyhow::Result<Reply> {
     let (head, body) = answer.split_once("\r\n\r\n").context("the reply has no end of headers")?;
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-    let header = |name: &str| {
-        head.lines().filter_map(|line| line.split_once(':')).find_map(|(key, value)| {
-            key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
-        })
-    };
-    let chunked = header("transfer-encoding").is_some_and(|v| v.eq_ignore_ascii_case("chunked"));
+    let chunked = header(head, "transfer-encoding").is_some_and(|v| v.eq_ignore_ascii_case("chunked"));
     Ok(Reply {
         status: status.context("the reply has no status")?,
-        location: header("location"),
+        location: header(head, "location"),
         body: if chunked { unchunk(body)? } else { body.to_owned() },
     })
 }
@@ -140,6 +217,13 @@ mod tests {
         let chunked =
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nv=0\r\n1\r\n!\r\n0\r\n\r\n";
         assert_eq!(parse(chunked).unwrap().body, "v=0!");
+        let two = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}HTTP";
+        assert_eq!(whole(two).unwrap(), Some(two.len() - 4));
+        assert_eq!(whole(&two[..39]).unwrap(), None);
+        let two = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\nHTTP";
+        assert_eq!(whole(two).unwrap(), Some(two.len() - 4));
+        assert!((0..two.len() - 4).all(|cut| whole(&two[..cut]).unwrap().is_none()));
+        assert!(whole(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
         for bad in ["", "HTTP/1.1 x\r\n\r\n"] {
             assert!(parse(bad).is_err());
         }

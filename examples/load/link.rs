@@ -20,7 +20,7 @@ use rtc_shared::TransportProtocol;
 use rtc_srtp::context::Context;
 use rtc_srtp::protection_profile::ProtectionProfile;
 use rtc_stun::attributes::{
-    ATTR_ICE_CONTROLLING, ATTR_PRIORITY, ATTR_USE_CANDIDATE, ATTR_USERNAME, RawAttribute,
+    ATTR_ICE_CONTROLLED, ATTR_ICE_CONTROLLING, ATTR_PRIORITY, ATTR_USE_CANDIDATE, ATTR_USERNAME, RawAttribute,
 };
 use rtc_stun::fingerprint::FingerprintAttr;
 use rtc_stun::integrity::MessageIntegrity;
@@ -31,7 +31,7 @@ use rtc_stun::textattrs::TextAttribute;
 use rtc_stun::xoraddr::XorMappedAddress;
 
 use crate::options::Profile;
-use crate::sdp::{Answer, Credentials};
+use crate::sdp::{Credentials, Theirs};
 
 /// The engine wants an address to know its peer by; the socket knows the real one.
 const ENGINE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
@@ -100,6 +100,8 @@ pub enum Received {
 pub struct Keys {
     pub seal: Context,
     open: Context,
+    /// What the server chose.
+    pub profile: &'static str,
 }
 
 /// One transport.
@@ -112,34 +114,40 @@ pub struct Link {
     client: Option<Arc<HandshakeConfig>>,
     active: bool,
     pub keys: Option<Box<Keys>>,
+    /// The server answered a check of ours.
     validated: bool,
+    /// Whether the server decides which pair is used, and did so.
+    controlled: bool,
+    nominated: bool,
     next_check: Instant,
     tie_breaker: [u8; 8],
 }
 
 impl Link {
-    /// From our half and the server's answer; `own` is our socket's address.
+    /// From our half and the server's; `own` is our socket's address.
     pub fn new(
         now: Instant,
         shared: &Shared,
         local: Credentials,
-        answer: &Answer,
+        theirs: &Theirs,
         own: SocketAddr,
     ) -> Self {
         // The server is passive: we are the DTLS client.
-        let active = answer.passive;
+        let active = theirs.passive;
         let server = (!active).then(|| shared.server.clone());
         let mut tie_breaker = [7; 8];
         tie_breaker.iter_mut().zip(local.ufrag.bytes().rev()).for_each(|(to, from)| *to = from);
         Self {
             local,
-            remote: answer.ice.clone(),
+            remote: theirs.ice.clone(),
             own,
             dtls: Endpoint::new(ENGINE, TransportProtocol::UDP, server),
             client: active.then(|| shared.client.clone()),
             active,
             keys: None,
             validated: false,
+            controlled: theirs.controls,
+            nominated: false,
             next_check: now,
             tie_breaker,
         }
@@ -166,17 +174,19 @@ impl Link {
             length: value.len() as u16,
             value: value.into(),
         };
-        stun(
-            &self.remote.password,
-            vec![
-                Box::new(BINDING_REQUEST),
-                Box::new(TransactionId::new()),
-                Box::new(TextAttribute::new(ATTR_USERNAME, username)),
-                Box::new(attribute(ATTR_PRIORITY, &[0x7e, 0, 0, 1])),
-                Box::new(attribute(ATTR_ICE_CONTROLLING, &self.tie_breaker)),
-                Box::new(attribute(ATTR_USE_CANDIDATE, &[])),
-            ],
-        )
+        let mut attributes: Vec<Box<dyn Setter>> = vec![
+            Box::new(BINDING_REQUEST),
+            Box::new(TransactionId::new()),
+            Box::new(TextAttribute::new(ATTR_USERNAME, username)),
+            Box::new(attribute(ATTR_PRIORITY, &[0x7e, 0, 0, 1])),
+        ];
+        if self.controlled {
+            attributes.push(Box::new(attribute(ATTR_ICE_CONTROLLED, &self.tie_breaker)));
+        } else {
+            attributes.push(Box::new(attribute(ATTR_ICE_CONTROLLING, &self.tie_breaker)));
+            attributes.push(Box::new(attribute(ATTR_USE_CANDIDATE, &[])));
+        }
+        stun(&self.remote.password, attributes)
     }
 
     /// Take one datagram of the server.
@@ -215,10 +225,7 @@ impl Link {
         if message.typ == BINDING_SUCCESS {
             self.validated = true;
             self.next_check = now + CONSENT_INTERVAL;
-            if let Some(config) = self.client.take() {
-                self.dtls.connect(now, ENGINE, config, None)?;
-                self.drain(out);
-            }
+            self.connect(now, out)?;
         } else if message.typ.class == CLASS_REQUEST {
             // A full ICE agent checks us too. It sees our socket's own address.
             out.push(stun(
@@ -229,6 +236,22 @@ impl Link {
                     Box::new(XorMappedAddress { ip: self.own.ip(), port: self.own.port() }),
                 ],
             )?);
+            if message.contains(ATTR_USE_CANDIDATE) {
+                self.nominated = true;
+                self.connect(now, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Begin the handshake, if it is ours to begin and the path is there.
+    fn connect(&mut self, now: Instant, out: &mut Vec<Vec<u8>>) -> anyhow::Result<()> {
+        if !self.validated || (self.controlled && !self.nominated) {
+            return Ok(());
+        }
+        if let Some(config) = self.client.take() {
+            self.dtls.connect(now, ENGINE, config, None)?;
+            self.drain(out);
         }
         Ok(())
     }
@@ -257,10 +280,12 @@ impl Link {
     /// RFC 5764 4.2: client key, server key, client salt, server salt.
     fn export(&self) -> anyhow::Result<Keys> {
         let state = self.dtls.get_connection_state(ENGINE).context("no DTLS state")?;
-        let (profile, salt) = match state.srtp_protection_profile() {
-            DtlsProfile::Srtp_Aead_Aes_128_Gcm => (ProtectionProfile::AeadAes128Gcm, 12),
+        let (name, profile, salt) = match state.srtp_protection_profile() {
+            DtlsProfile::Srtp_Aead_Aes_128_Gcm => {
+                ("AEAD_AES_128_GCM", ProtectionProfile::AeadAes128Gcm, 12)
+            }
             DtlsProfile::Srtp_Aes128_Cm_Hmac_Sha1_80 => {
-                (ProtectionProfile::Aes128CmHmacSha1_80, 14)
+                ("AES128_CM_HMAC_SHA1_80", ProtectionProfile::Aes128CmHmacSha1_80, 14)
             }
             other => bail!("the server chose {other:?}"),
         };
@@ -275,7 +300,7 @@ impl Link {
             let salt = &salts[salt_at..salt_at + salt];
             Context::new(key, salt, profile, None, None, provider.crypto())
         };
-        Ok(Keys { seal: context(!self.active)?, open: context(self.active)? })
+        Ok(Keys { seal: context(!self.active)?, open: context(self.active)?, profile: name })
     }
 
     fn drain(&mut self, out: &mut Vec<Vec<u8>>) {

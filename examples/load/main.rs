@@ -1,4 +1,4 @@
-//! Load for any WHIP/WHEP server: what a forwarded packet costs, how late it comes, how long a join
+//! Load for any WHIP/WHEP server, and for Janus: what a forwarded packet costs, how late it comes, how long a join
 //! takes.
 //!
 //! ```text
@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! main -> engine (one thread, epoll) -> link (ICE, DTLS, SRTP) -> publisher | viewer -> report
-//!             sessions (HTTP, on threads of their own)
+//!             sessions (HTTP, on threads of their own) -> janus
 //! ```
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "I/O shell")]
 #![allow(missing_docs, reason = "a program, not a library")]
@@ -20,6 +20,8 @@ mod engine;
 mod histogram;
 #[cfg(target_os = "linux")]
 mod http;
+#[cfg(target_os = "linux")]
+mod janus;
 #[cfg(target_os = "linux")]
 mod link;
 #[cfg(target_os = "linux")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
-/// Load a WHIP/WHEP server on Linux: one publisher, many viewers, each with a socket, ICE, DTLS and
+/// Load a WHIP/WHEP server, or Janus, on Linux: one publisher, many viewers, each with a socket, ICE, DTLS and
 /// SRTP of its own, all on one thread.
 ///
 /// Media is synthetic VP8 (and Opus) whose payload carries a number and a send time, so that
@@ -22,6 +22,9 @@ pub struct Options {
     /// Watch here instead of URL/whep/ROOM
     #[arg(long)]
     pub whep_url: Option<String>,
+    /// Load Janus's videoroom instead, at this URL of its HTTP API (http://127.0.0.1:8088/janus)
+    #[arg(long, value_name = "URL", conflicts_with_all = ["whip_url", "whep_url"])]
+    pub janus: Option<String>,
     /// Room to publish and watch
     #[arg(long, default_value = "load")]
     pub room: String,

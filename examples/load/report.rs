@@ -23,6 +23,8 @@ pub struct Report {
     pub viewers: usize,
     pub with_media: usize,
     pub failures: usize,
+    /// SRTP profile of the viewers.
+    pub profile: &'static str,
     pub seconds: f64,
     /// Video and audio packets sent in the window.
     pub sent: [u64; 2],
@@ -94,6 +96,7 @@ impl Report {
             "viewers": self.viewers,
             "viewers_with_media": self.with_media,
             "failures": self.failures,
+            "srtp_profile": self.profile,
             "seconds": self.seconds,
             "sent": { "video": self.sent[0], "audio": self.sent[1] },
             "delivered": { "video": totals.video, "audio": totals.audio },
@@ -136,6 +139,7 @@ impl Report {
         let marks = self.marks();
         let rows = [
             ("viewers with media", format!("{} of {}", self.with_media, self.viewers)),
+            ("SRTP profile", self.profile.to_owned()),
             ("delivered", format!("{:.0} packets/s", self.delivered() as f64 / self.seconds)),
             ("loss", format!("{:.3} %", self.loss() * 100.0)),
             (

@@ -1,4 +1,4 @@
-//! The offers we make and the part of an answer we need.
+//! The offers and answers we make, and the part of the server's half we need.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -15,75 +15,117 @@ pub struct Credentials {
     pub password: String,
 }
 
-/// What an offer says.
-pub struct Offer<'a> {
-    pub local: &'a Credentials,
-    pub fingerprint: &'a str,
+/// Our side of a session.
+pub struct Ours {
+    pub local: Credentials,
+    pub fingerprint: String,
     /// SSRCs of video and audio of a publisher; `None` for a viewer.
     pub sends: Option<[u32; 2]>,
     pub audio: bool,
 }
 
-impl Offer<'_> {
-    pub fn write(&self) -> String {
-        let mids = if self.audio { "0 1" } else { "0" };
+impl Ours {
+    /// An offer: the server chooses who begins the handshake.
+    pub fn offer(&self) -> String {
+        let mids: &[(&str, &str)] = &[("0", "video"), ("1", "audio")];
+        self.write(&mids[..if self.audio { 2 } else { 1 }], "actpass", None)
+    }
+
+    /// The answer of a viewer to the server's offer, from our socket at `own`. As browsers do,
+    /// we begin the handshake.
+    pub fn answer(&self, offer: &str, own: SocketAddr) -> anyhow::Result<String> {
+        let mut sections = Vec::new();
+        for line in offer.lines().map(str::trim_end) {
+            if let Some(media) = line.strip_prefix("m=") {
+                sections.push(("", media.split(' ').next().unwrap_or_default()));
+            } else if let (Some(mid), Some(last)) =
+                (line.strip_prefix("a=mid:"), sections.last_mut())
+            {
+                last.0 = mid;
+            }
+        }
+        if !sections.iter().all(|(_, kind)| matches!(*kind, "audio" | "video")) {
+            bail!("the offer has a section that is neither audio nor video");
+        }
+        Ok(self.write(&sections, "active", Some(own)))
+    }
+
+    fn write(&self, sections: &[(&str, &str)], setup: &str, own: Option<SocketAddr>) -> String {
+        let mids: Vec<&str> = sections.iter().map(|(mid, _)| *mid).collect();
         let mut sdp = format!(
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
-             a=group:BUNDLE {mids}\r\na=msid-semantic:WMS *\r\n"
+             a=group:BUNDLE {}\r\na=msid-semantic:WMS *\r\n",
+            mids.join(" ")
         );
-        self.section(&mut sdp, 0, "video", VIDEO_PT, "VP8/90000");
-        for feedback in ["nack", "nack pli", "ccm fir"] {
-            sdp += &format!("a=rtcp-fb:{VIDEO_PT} {feedback}\r\n");
-        }
-        if self.audio {
-            self.section(&mut sdp, 1, "audio", AUDIO_PT, "opus/48000/2");
+        for (mid, kind) in sections {
+            self.section(&mut sdp, mid, *kind == "video", setup);
+            if let Some(own) = own {
+                sdp += &format!("a={}\r\na=end-of-candidates\r\n", host_candidate(own));
+            }
         }
         sdp
     }
 
-    fn section(&self, sdp: &mut String, mid: usize, kind: &str, pt: u8, codec: &str) {
-        let Credentials { ufrag, password } = self.local;
+    fn section(&self, sdp: &mut String, mid: &str, video: bool, setup: &str) {
+        let Credentials { ufrag, password } = &self.local;
         let direction = if self.sends.is_some() { "sendonly" } else { "recvonly" };
+        let (kind, pt, codec) = if video {
+            ("video", VIDEO_PT, "VP8/90000")
+        } else {
+            ("audio", AUDIO_PT, "opus/48000/2")
+        };
         *sdp += &format!(
             "m={kind} 9 UDP/TLS/RTP/SAVPF {pt}\r\nc=IN IP4 0.0.0.0\r\na=rtcp:9 IN IP4 0.0.0.0\r\n\
              a=ice-ufrag:{ufrag}\r\na=ice-pwd:{password}\r\n\
-             a=fingerprint:sha-256 {}\r\na=setup:actpass\r\na=mid:{mid}\r\na={direction}\r\n\
+             a=fingerprint:sha-256 {}\r\na=setup:{setup}\r\na=mid:{mid}\r\na={direction}\r\n\
              a=rtcp-mux\r\na=rtcp-rsize\r\na=rtpmap:{pt} {codec}\r\n",
             self.fingerprint
         );
         if let Some(ssrcs) = self.sends {
-            let ssrc = ssrcs[mid];
+            let ssrc = ssrcs[usize::from(!video)];
             *sdp += &format!("a=msid:load {kind}\r\na=ssrc:{ssrc} cname:load\r\n");
             *sdp += &format!("a=ssrc:{ssrc} msid:load {kind}\r\n");
+        }
+        for feedback in ["nack", "nack pli", "ccm fir"].iter().filter(|_| video) {
+            *sdp += &format!("a=rtcp-fb:{VIDEO_PT} {feedback}\r\n");
         }
     }
 }
 
-/// The server's half.
+/// A candidate line without `a=`.
+pub fn host_candidate(own: SocketAddr) -> String {
+    format!("candidate:1 1 udp 2130706431 {} {} typ host", own.ip(), own.port())
+}
+
+/// The server's half, offer or answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct Theirs {
     pub ice: Credentials,
     /// The server waits for our ClientHello.
     pub passive: bool,
+    /// The server decides which pair is used (RFC 8445 6.1.1): it made the offer and is no lite
+    /// agent.
+    pub controls: bool,
     /// Where to send.
     pub candidate: SocketAddr,
 }
 
-impl Answer {
-    /// Read an answer. Of several UDP host candidates the one at `preferred` wins, then the first.
+impl Theirs {
+    /// Read it. Of several UDP host candidates the one at `preferred` wins, then the first.
     pub fn parse(sdp: &str, preferred: Option<IpAddr>) -> anyhow::Result<Self> {
         let value = |name: &str| {
             let found = sdp.lines().find_map(|line| line.trim_end().strip_prefix(name));
-            found.with_context(|| format!("the answer has no {name}"))
+            found.with_context(|| format!("the server's SDP has no {name}"))
         };
         let candidates: Vec<SocketAddr> =
             sdp.lines().filter_map(|line| candidate(line.trim_end())).collect();
         let at_preferred = candidates.iter().find(|addr| Some(addr.ip()) == preferred);
         let first = candidates.iter().find(|addr| addr.is_ipv4());
-        let passive = match value("a=setup:")? {
-            "passive" => true,
+        let setup = value("a=setup:")?;
+        let passive = match setup {
+            "passive" | "actpass" => true,
             "active" => false,
-            other => bail!("the answer says a=setup:{other}"),
+            other => bail!("the server says a=setup:{other}"),
         };
         Ok(Self {
             ice: Credentials {
@@ -91,7 +133,8 @@ impl Answer {
                 password: value("a=ice-pwd:")?.to_owned(),
             },
             passive,
-            candidate: *at_preferred.or(first).context("the answer has no UDP candidate")?,
+            controls: setup == "actpass" && value("a=ice-lite").is_err(),
+            candidate: *at_preferred.or(first).context("the server has no UDP candidate")?,
         })
     }
 }
@@ -115,17 +158,20 @@ mod tests {
     const FINGERPRINT: &str = "CA:63:80:1C:7F:95:A9:A3:CC:67:28:09:EC:11:6D:ED:9D:AC:7B:22:9A:47:\
                                21:63:E0:D4:55:C2:67:8A:DB:E8";
 
+    fn ours(sends: Option<[u32; 2]>, audio: bool) -> Ours {
+        let local = Credentials { ufrag: "load0001".into(), password: "p".repeat(24) };
+        Ours { local, fingerprint: FINGERPRINT.into(), sends, audio }
+    }
+
     #[test]
     fn offers_are_understood() {
-        let local = Credentials { ufrag: "load0001".into(), password: "p".repeat(24) };
         for audio in [false, true] {
-            let mut offer =
-                Offer { local: &local, fingerprint: FINGERPRINT, sends: Some([11, 22]), audio };
-            let sdp = offer.write();
+            let mut ours = ours(Some([11, 22]), audio);
+            let sdp = ours.offer();
             assert_eq!(PublishOffer::parse(&sdp).unwrap().peer().ufrag, "load0001");
             assert_eq!(sdp.matches("a=ssrc:22 ").count(), if audio { 2 } else { 0 });
-            offer.sends = None;
-            assert_eq!(WhepOffer::parse(&offer.write()).unwrap().peer().ufrag, "load0001");
+            ours.sends = None;
+            assert_eq!(WhepOffer::parse(&ours.offer()).unwrap().peer().ufrag, "load0001");
         }
     }
 
@@ -135,11 +181,32 @@ mod tests {
                    a=candidate:1 1 tcp 9 127.0.0.1 9 typ host tcptype passive\r\n\
                    a=candidate:1 1 udp 9 10.0.0.2 7882 typ host\r\n\
                    a=candidate:2 1 UDP 8 127.0.0.1 7882 typ host\r\n";
-        let answer = Answer::parse(sdp, Some([127, 0, 0, 1].into())).unwrap();
+        let answer = Theirs::parse(sdp, Some([127, 0, 0, 1].into())).unwrap();
         assert_eq!(answer.candidate.to_string(), "127.0.0.1:7882");
         assert!(answer.passive && answer.ice.ufrag == "u" && answer.ice.password == "p");
-        let answer = Answer::parse(sdp, None).unwrap();
+        let answer = Theirs::parse(sdp, None).unwrap();
         assert_eq!(answer.candidate.to_string(), "10.0.0.2:7882");
-        assert!(Answer::parse("v=0\r\na=setup:passive\r\n", None).is_err());
+        assert!(Theirs::parse("v=0\r\na=setup:passive\r\n", None).is_err());
+    }
+
+    #[test]
+    fn a_servers_offer_is_answered_section_by_section() {
+        let offer = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:x\r\na=setup:actpass\r\n\
+                     a=ice-ufrag:u\r\na=ice-pwd:p\r\nm=video 9 UDP/TLS/RTP/SAVPF 96 97\r\na=mid:y\r\n\
+                     a=candidate:2 1 UDP 8 10.0.0.2 9 typ host\r\n";
+        let own = "10.0.0.3:77".parse().unwrap();
+        let answer = ours(None, true).answer(offer, own).unwrap();
+        let lines: Vec<&str> = answer
+            .lines()
+            .filter(|line| line.starts_with("m=") || line.starts_with("a=mid"))
+            .collect();
+        let [audio, video] = ["audio 9 UDP/TLS/RTP/SAVPF 111", "video 9 UDP/TLS/RTP/SAVPF 96"];
+        assert_eq!(lines, [&format!("m={audio}"), "a=mid:x", &format!("m={video}"), "a=mid:y"]);
+        assert!(answer.contains("BUNDLE x y\r\n") && answer.contains("10.0.0.3 77 typ host\r\n"));
+        assert!(ours(None, true).answer("m=application 9 x\r\n", own).is_err());
+        let theirs = Theirs::parse(offer, None).unwrap();
+        assert!(theirs.passive && theirs.controls);
+        let lite = Theirs::parse(&format!("a=ice-lite\r\n{offer}"), None).unwrap();
+        assert!(!lite.controls);
     }
 }

@@ -1,6 +1,7 @@
 //! Opening and ending sessions: HTTP on threads of its own, so that media never waits for it.
 
 use std::io::Write;
+use std::net::UdpSocket;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -10,8 +11,9 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 
 use crate::http::{Caller, Url, request};
+use crate::janus::{self, Janus};
 use crate::options::Options;
-use crate::sdp::Answer;
+use crate::sdp::{Ours, Theirs};
 
 /// Requests at once: enough for a join storm, few enough to be light.
 const THREADS: usize = 16;
@@ -19,9 +21,27 @@ const THREADS: usize = 16;
 /// What to do.
 pub struct Ask {
     pub index: usize,
-    pub endpoint: Url,
+    pub server: Server,
     pub caller: Caller,
-    pub offer: String,
+    pub ours: Ours,
+}
+
+/// Where, and in which words.
+#[derive(Clone)]
+pub enum Server {
+    /// WHIP or WHEP.
+    Whip(Url),
+    /// Janus's videoroom.
+    Janus(Arc<Janus>),
+}
+
+impl Server {
+    pub fn url(&self) -> &Url {
+        match self {
+            Self::Whip(url) => url,
+            Self::Janus(janus) => &janus.url,
+        }
+    }
 }
 
 /// A session that is open.
@@ -29,9 +49,17 @@ pub struct Session {
     pub index: usize,
     /// When the request began.
     pub asked: Instant,
-    pub answer: Answer,
-    /// For `DELETE`, with who asks.
-    pub url: Option<(Url, Caller)>,
+    pub theirs: Theirs,
+    /// Our socket, if the server had to know it.
+    pub socket: Option<UdpSocket>,
+    pub end: Option<End>,
+}
+
+/// How to end a session: with which request, as whom.
+pub struct End {
+    pub url: Url,
+    pub caller: Caller,
+    pub janus: bool,
 }
 
 /// The threads.
@@ -76,28 +104,40 @@ impl Sessions {
 }
 
 fn open(ask: Ask) -> anyhow::Result<Session> {
+    let Ask { index, server, caller, ours } = ask;
     let asked = Instant::now();
-    let reply = request("POST", &ask.endpoint, &ask.caller, &ask.offer)?;
+    let endpoint = match server {
+        Server::Whip(endpoint) => endpoint,
+        Server::Janus(janus) => {
+            let (theirs, socket, url) = janus.open(&caller, &ours)?;
+            let end = Some(End { url, caller, janus: true });
+            return Ok(Session { index, asked, theirs, socket: Some(socket), end });
+        }
+    };
+    let reply = request("POST", &endpoint, &caller, &ours.offer())?;
     if reply.status != 201 && reply.status != 200 {
         bail!("POST answered {}: {}", reply.status, reply.body.trim());
     }
-    let preferred = ask.endpoint.address()?.ip();
-    let answer = Answer::parse(&reply.body, Some(preferred))?;
-    let url = match reply.location {
-        Some(location) => Some((ask.endpoint.join(&location)?, ask.caller)),
+    let theirs = Theirs::parse(&reply.body, Some(endpoint.address()?.ip()))?;
+    let end = match reply.location {
+        Some(location) => Some(End { url: endpoint.join(&location)?, caller, janus: false }),
         None => None,
     };
-    Ok(Session { index: ask.index, asked, answer, url })
+    Ok(Session { index, asked, theirs, socket: None, end })
 }
 
 /// End sessions, as well as it goes.
-pub fn end(urls: Vec<(Url, Caller)>) {
-    let chunk = urls.len().div_ceil(THREADS).max(1);
+pub fn end(ends: Vec<End>) {
+    let chunk = ends.len().div_ceil(THREADS).max(1);
     std::thread::scope(|scope| {
-        for part in urls.chunks(chunk) {
+        for part in ends.chunks(chunk) {
             scope.spawn(move || {
-                for (url, caller) in part {
-                    let _ = request("DELETE", url, caller, "");
+                for End { url, caller, janus } in part {
+                    if *janus {
+                        let _ = janus::end(url, caller);
+                    } else {
+                        let _ = request("DELETE", url, caller, "");
+                    }
                 }
             });
         }
