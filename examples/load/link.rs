@@ -39,6 +39,9 @@ const ENGINE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALH
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 /// Between consent checks after that (RFC 7675).
 const CONSENT_INTERVAL: Duration = Duration::from_secs(5);
+/// From the server's nomination to our ClientHello. Janus drops one that comes before it has read
+/// the answer to its own check, and would wait for our retransmission: this is kind to it.
+const NOMINATION_PAUSE: Duration = Duration::from_millis(2);
 const RETRANSMIT: Duration = Duration::from_millis(200);
 
 /// What all transports of this process share.
@@ -116,9 +119,9 @@ pub struct Link {
     pub keys: Option<Box<Keys>>,
     /// The server answered a check of ours.
     validated: bool,
-    /// Whether the server decides which pair is used, and did so.
+    /// Whether the server decides which pair is used, and since when we may use it.
     controlled: bool,
-    nominated: bool,
+    nominated: Option<Instant>,
     next_check: Instant,
     tie_breaker: [u8; 8],
 }
@@ -147,7 +150,7 @@ impl Link {
             keys: None,
             validated: false,
             controlled: theirs.controls,
-            nominated: false,
+            nominated: None,
             next_check: now,
             tie_breaker,
         }
@@ -160,6 +163,7 @@ impl Link {
             self.next_check = now + interval;
             out.push(self.binding_request()?);
         }
+        self.connect(now, out)?;
         if self.keys.is_none() && self.dtls.poll_timeout(&ENGINE).is_some_and(|due| due <= now) {
             self.dtls.handle_timeout(ENGINE, now)?;
             self.drain(out);
@@ -237,8 +241,7 @@ impl Link {
                 ],
             )?);
             if message.contains(ATTR_USE_CANDIDATE) {
-                self.nominated = true;
-                self.connect(now, out)?;
+                self.nominated.get_or_insert(now + NOMINATION_PAUSE);
             }
         }
         Ok(())
@@ -246,10 +249,8 @@ impl Link {
 
     /// Begin the handshake, if it is ours to begin and the path is there.
     fn connect(&mut self, now: Instant, out: &mut Vec<Vec<u8>>) -> anyhow::Result<()> {
-        if !self.validated || (self.controlled && !self.nominated) {
-            return Ok(());
-        }
-        if let Some(config) = self.client.take() {
+        let usable = !self.controlled || self.nominated.is_some_and(|from| from <= now);
+        if self.validated && usable && let Some(config) = self.client.take() {
             self.dtls.connect(now, ENGINE, config, None)?;
             self.drain(out);
         }
