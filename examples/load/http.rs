@@ -165,15 +165,16 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
 }
 
 fn header(head: &str, name: &str) -> Option<String> {
-    head.lines().filter_map(|line| line.split_once(':')).find_map(|(key, value)| {
-        key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
-    })
+    head.lines()
+        .filter_map(|line| line.split_once(':'))
+        .find_map(|(key, value)| key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned()))
 }
 
 fn parse(answer: &str) -> anyhow::Result<Reply> {
     let (head, body) = answer.split_once("\r\n\r\n").context("the reply has no end of headers")?;
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-    let chunked = header(head, "transfer-encoding").is_some_and(|v| v.eq_ignore_ascii_case("chunked"));
+    let chunked =
+        header(head, "transfer-encoding").is_some_and(|v| v.eq_ignore_ascii_case("chunked"));
     Ok(Reply {
         status: status.context("the reply has no status")?,
         location: header(head, "location"),

@@ -40,11 +40,7 @@ impl Janus {
     }
 
     /// Open a session: the server's half, our socket, and the session's URL.
-    pub fn open(
-        &self,
-        caller: &Caller,
-        ours: &Ours,
-    ) -> anyhow::Result<(Theirs, UdpSocket, Url)> {
+    pub fn open(&self, caller: &Caller, ours: &Ours) -> anyhow::Result<(Theirs, UdpSocket, Url)> {
         let mut handle = Handle::attach(&self.url, caller)?;
         let url = handle.session.clone();
         let known = (url.clone(), caller.clone());
@@ -233,9 +229,8 @@ mod tests {
             let mut asked = Vec::new();
             for reply in replies {
                 let (mut request, mut bytes) = (String::new(), [0; 4096]);
-                let whole = |request: &str| {
-                    request.starts_with("GET") || request.trim_end().ends_with('}')
-                };
+                let whole =
+                    |request: &str| request.starts_with("GET") || request.trim_end().ends_with('}');
                 while !whole(&request) {
                     let count = stream.read(&mut bytes).unwrap();
                     assert!(count > 0, "cut: {request}");

@@ -20,7 +20,8 @@ use rtc_shared::TransportProtocol;
 use rtc_srtp::context::Context;
 use rtc_srtp::protection_profile::ProtectionProfile;
 use rtc_stun::attributes::{
-    ATTR_ICE_CONTROLLED, ATTR_ICE_CONTROLLING, ATTR_PRIORITY, ATTR_USE_CANDIDATE, ATTR_USERNAME, RawAttribute,
+    ATTR_ICE_CONTROLLED, ATTR_ICE_CONTROLLING, ATTR_PRIORITY, ATTR_USE_CANDIDATE, ATTR_USERNAME,
+    RawAttribute,
 };
 use rtc_stun::fingerprint::FingerprintAttr;
 use rtc_stun::integrity::MessageIntegrity;
@@ -250,7 +251,10 @@ impl Link {
     /// Begin the handshake, if it is ours to begin and the path is there.
     fn connect(&mut self, now: Instant, out: &mut Vec<Vec<u8>>) -> anyhow::Result<()> {
         let usable = !self.controlled || self.nominated.is_some_and(|from| from <= now);
-        if self.validated && usable && let Some(config) = self.client.take() {
+        if self.validated
+            && usable
+            && let Some(config) = self.client.take()
+        {
             self.dtls.connect(now, ENGINE, config, None)?;
             self.drain(out);
         }
