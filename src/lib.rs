@@ -9,6 +9,7 @@
 //! | [`http`] | request | pages, `/ws`, WHIP/WHEP, REST, health |
 //! | `signaling` (crate) | message | protocol, rooms, stage, chat, gifts, tokens, the ledger |
 //! | [`net`] | datagram | sockets, shard threads, the director of the media plane |
+//! | `load` | bench | a client that loads a server and measures it (Linux) |
 //! | [`metrics`] | scrape | the registry behind `/metrics` |
 //! | [`sfu`] | packet | every media decision of one shard; sans-I/O |
 //! | [`rtp`] | bytes | packets, codecs' descriptors, SDP; pure |
@@ -19,6 +20,8 @@
 pub mod config;
 pub mod http;
 pub mod keys;
+#[cfg(target_os = "linux")]
+pub mod load;
 pub mod metrics;
 pub mod net;
 pub mod rtp;

@@ -17,6 +17,7 @@ const GREENROOM: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("config", &["sfu", "signaling::limits", "signaling::protocol"]),
     ("keys", &["config", "signaling::store", "signaling::token"]),
+    ("load", &["net", "rtp", "sfu"]),
     (
         "http",
         &[

@@ -4,6 +4,8 @@
 #[cfg(not(unix))]
 compile_error!("the media plane needs a Unix system");
 
+#[cfg(target_os = "linux")]
+pub mod client;
 pub mod collector;
 pub mod director;
 pub mod inbox;

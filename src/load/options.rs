@@ -71,6 +71,10 @@ pub struct Options {
     /// each viewer at another address of 127.0.0.0/8, so that its limits per address see viewers
     #[arg(long)]
     pub one_address: bool,
+    /// Let each packet wake the client inside the server's send call, as sockets in an epoll set
+    /// do, instead of reading viewers' sockets by time
+    #[arg(long)]
+    pub wake: bool,
     /// SRTP protection
     #[arg(long, value_enum, default_value_t = Profile::Gcm)]
     pub profile: Profile,
@@ -92,7 +96,10 @@ pub enum Profile {
 }
 
 impl Options {
-    /// What makes no sense, in words.
+    /// Whether the numbers make sense.
+    ///
+    /// # Errors
+    /// What does not, in words.
     pub fn check(&self) -> Result<(), String> {
         let seconds = [self.warm_up, self.duration];
         if seconds.iter().any(|s| !s.is_finite() || *s < 0.0 || *s > 86_400.0) {
@@ -113,14 +120,20 @@ impl Options {
         Ok(())
     }
 
+    /// How long the publisher sends before the first viewer joins.
+    #[must_use]
     pub fn warm_up(&self) -> Duration {
         Duration::from_secs_f64(self.warm_up)
     }
 
+    /// How long is measured.
+    #[must_use]
     pub fn duration(&self) -> Duration {
         Duration::from_secs_f64(self.duration)
     }
 
+    /// From one frame to the next.
+    #[must_use]
     pub fn frame_time(&self) -> Duration {
         Duration::from_secs_f64(1.0 / self.fps)
     }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::histogram::Histogram;
-use crate::usage::Cpu;
-use crate::viewer::Totals;
+use crate::load::histogram::Histogram;
+use crate::load::usage::Cpu;
+use crate::load::viewer::Totals;
 
 /// Above this share the machine is too busy for its delays to mean anything.
 const OVERLOADED: f64 = 0.93;
@@ -20,29 +20,29 @@ const LATE: Duration = Duration::from_millis(20);
 /// The numbers of one run.
 #[derive(Default)]
 pub struct Report {
-    pub viewers: usize,
-    pub with_media: usize,
-    pub failures: usize,
+    pub(crate) viewers: usize,
+    pub(crate) with_media: usize,
+    pub(crate) failures: usize,
     /// SRTP profile of the viewers.
-    pub profile: &'static str,
-    pub seconds: f64,
+    pub(crate) profile: &'static str,
+    pub(crate) seconds: f64,
     /// Video and audio packets sent in the window.
-    pub sent: [u64; 2],
-    pub server: Option<Cpu>,
-    pub own: Cpu,
-    pub busy_us: u64,
-    pub machine_us: u64,
+    pub(crate) sent: [u64; 2],
+    pub(crate) server: Option<Cpu>,
+    pub(crate) own: Cpu,
+    pub(crate) busy_us: u64,
+    pub(crate) machine_us: u64,
     /// Before the first and after the last viewer, KiB.
-    pub rss: Option<(u64, u64)>,
-    pub join_time: Duration,
+    pub(crate) rss: Option<(u64, u64)>,
+    pub(crate) join_time: Duration,
     /// POST -> first media packet, µs.
-    pub join: Histogram,
-    pub publisher_late_us: u64,
-    pub key_frames_asked: u64,
-    pub nacked: u64,
+    pub(crate) join: Histogram,
+    pub(crate) publisher_late_us: u64,
+    pub(crate) key_frames_asked: u64,
+    pub(crate) nacked: u64,
     /// Packets that the worst viewer got.
-    pub worst_viewer: u64,
-    pub totals: Totals,
+    pub(crate) worst_viewer: u64,
+    pub(crate) totals: Totals,
 }
 
 impl Report {
@@ -90,6 +90,8 @@ impl Report {
         .collect()
     }
 
+    /// As one object; `docs/performance.md` explains the figures.
+    #[must_use]
     pub fn json(&self) -> Value {
         let totals = &self.totals;
         json!({
@@ -128,6 +130,8 @@ impl Report {
         })
     }
 
+    /// As lines for people.
+    #[must_use]
     pub fn table(&self) -> String {
         let totals = &self.totals;
         let rss = match (self.rss, self.rss_per_viewer_kib()) {

@@ -85,8 +85,8 @@ pub fn read(payload: &[u8], video: bool) -> Option<Facts> {
 
 #[cfg(test)]
 mod tests {
-    use greenroom::rtp::codec::describe;
-    use greenroom::rtp::track::Codec;
+    use crate::rtp::codec::describe;
+    use crate::rtp::track::Codec;
 
     use super::*;
 

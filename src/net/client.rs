@@ -1,8 +1,10 @@
-//! Many UDP sockets on one thread: epoll, and receiving in batches with the kernel's time.
+//! The client side of the load generator: many UDP sockets on one thread, epoll, and receiving in
+//! batches with the kernel's time.
 //!
 //! Receive offload (`UDP_GRO`) stays off: with it loopback would never split what a server sent
 //! with segmentation offload, which no network does.
-#![allow(unsafe_code, reason = "epoll and recvmmsg; libc has no safe form of them")]
+#![allow(unsafe_code)]
+#![expect(clippy::disallowed_methods, reason = "I/O shell")]
 
 use std::io;
 use std::mem::{size_of, zeroed};
@@ -20,6 +22,9 @@ const CONTROL_WORDS: usize = 8;
 const RECEIVE_BUFFER: usize = 1 << 20;
 
 /// A socket with its own port, at `source` if given, that talks to one server address.
+///
+/// # Errors
+/// Out of descriptors, or an address that this machine does not have.
 pub fn open(server: SocketAddr, source: Option<IpAddr>) -> io::Result<UdpSocket> {
     let any = match server {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -45,6 +50,7 @@ pub fn open(server: SocketAddr, source: Option<IpAddr>) -> io::Result<UdpSocket>
 }
 
 /// The machine's real-time clock, ns: the clock of the kernel's receive times.
+#[must_use]
 pub fn real_time_ns() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| since.as_nanos() as u64)
@@ -55,12 +61,17 @@ fn check(result: libc::c_int) -> io::Result<libc::c_int> {
 }
 
 /// Which descriptors are readable.
+#[derive(Debug)]
 pub struct Poll {
     epoll: OwnedFd,
     events: Vec<libc::epoll_event>,
 }
 
 impl Poll {
+    /// A poll of nothing.
+    ///
+    /// # Errors
+    /// Out of descriptors.
     pub fn new() -> io::Result<Self> {
         // SAFETY: no memory is passed.
         let epoll = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
@@ -71,15 +82,33 @@ impl Poll {
     }
 
     /// Report `socket` as `index` while it is readable. It leaves when it is closed.
+    ///
+    /// # Errors
+    /// What the system says.
     pub fn add(&self, socket: &impl AsRawFd, index: usize) -> io::Result<()> {
+        self.change(libc::EPOLL_CTL_ADD, socket, index)
+    }
+
+    /// Report `socket` no more.
+    ///
+    /// # Errors
+    /// It was not there.
+    pub fn remove(&self, socket: &impl AsRawFd) -> io::Result<()> {
+        self.change(libc::EPOLL_CTL_DEL, socket, 0)
+    }
+
+    fn change(&self, how: libc::c_int, socket: &impl AsRawFd, index: usize) -> io::Result<()> {
         let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: index as u64 };
         let (epoll, fd) = (self.epoll.as_raw_fd(), socket.as_raw_fd());
         // SAFETY: both descriptors are open and the event lives through the call.
-        check(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, &raw mut event) })?;
+        check(unsafe { libc::epoll_ctl(epoll, how, fd, &raw mut event) })?;
         Ok(())
     }
 
     /// Wait, at most `timeout` rounded up to a millisecond; the indices that are readable.
+    ///
+    /// # Errors
+    /// Anything but "interrupted".
     pub fn wait(&mut self, timeout: Duration, ready: &mut Vec<usize>) -> io::Result<()> {
         let ms = timeout.as_micros().div_ceil(1000).min(1000) as libc::c_int;
         let (room, fd) = (self.events.len() as libc::c_int, self.epoll.as_raw_fd());
@@ -96,23 +125,44 @@ impl Poll {
 }
 
 /// Buffers of a receive call.
+#[derive(Debug)]
 pub struct Datagrams {
     buffers: Vec<[u8; SLOT]>,
     controls: Vec<[u64; CONTROL_WORDS]>,
 }
 
+impl Default for Datagrams {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Datagrams {
+    /// Room for 32 datagrams.
+    #[must_use]
     pub fn new() -> Self {
         Self { buffers: vec![[0; SLOT]; SLOTS], controls: vec![[0; CONTROL_WORDS]; SLOTS] }
     }
 
-    /// Receive what waits, up to 32 datagrams: `take` gets each with the kernel's receive time in
-    /// ns of the real-time clock.
-    pub fn receive(
+    /// Receive all that waits: `take` gets each datagram with the kernel's receive time in ns of
+    /// the real-time clock.
+    ///
+    /// # Errors
+    /// Anything but "would block": the server's port is closed, above all.
+    pub fn drain(
         &mut self,
         socket: &UdpSocket,
         mut take: impl FnMut(u64, &[u8]),
     ) -> io::Result<()> {
+        while self.receive(socket, &mut take)? == SLOTS {}
+        Ok(())
+    }
+
+    fn receive(
+        &mut self,
+        socket: &UdpSocket,
+        mut take: impl FnMut(u64, &[u8]),
+    ) -> io::Result<usize> {
         let mut vectors: [libc::iovec; SLOTS] = std::array::from_fn(|at| libc::iovec {
             iov_base: self.buffers[at].as_mut_ptr().cast(),
             iov_len: SLOT,
@@ -132,7 +182,7 @@ impl Datagrams {
         // all of which live through the call.
         let count = unsafe { libc::recvmmsg(fd, list, slots, flags as _, std::ptr::null_mut()) };
         let count = match check(count) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
             other => other? as usize,
         };
         for (at, message) in messages[..count].iter().enumerate() {
@@ -140,7 +190,7 @@ impl Datagrams {
             let stamp = stamp(&message.msg_hdr).unwrap_or_else(real_time_ns);
             take(stamp, &self.buffers[at][..len]);
         }
-        Ok(())
+        Ok(count)
     }
 }
 
@@ -179,16 +229,18 @@ mod tests {
             server.send_to(&[n; 100], to).unwrap();
         }
         let (mut ready, mut datagrams, mut got) = (Vec::new(), Datagrams::new(), Vec::new());
-        while got.len() < 40 {
-            poll.wait(Duration::from_secs(1), &mut ready).unwrap();
-            assert_eq!(ready, [7], "readable in time");
-            datagrams
-                .receive(&socket, |at, bytes| {
-                    assert!(at >= before && at <= real_time_ns() && bytes.len() == 100);
-                    got.push(bytes[0]);
-                })
-                .unwrap();
-        }
+        poll.wait(Duration::from_secs(1), &mut ready).unwrap();
+        assert_eq!(ready, [7], "readable in time");
+        datagrams
+            .drain(&socket, |at, bytes| {
+                assert!(at >= before && at <= real_time_ns() && bytes.len() == 100);
+                got.push(bytes[0]);
+            })
+            .unwrap();
         assert_eq!(got, (0..40).collect::<Vec<u8>>());
+        poll.remove(&socket).unwrap();
+        server.send_to(&[0; 100], to).unwrap();
+        poll.wait(Duration::ZERO, &mut ready).unwrap();
+        assert!(ready.is_empty() && poll.remove(&socket).is_err());
     }
 }

@@ -1,24 +1,25 @@
 //! The one thread of media: sockets, transports, the publisher's clock, and the phases of a run.
 
+use std::collections::VecDeque;
 use std::io::Read;
-use std::net::UdpSocket;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 
-use crate::http::{Caller, Url};
-use crate::janus::Janus;
-use crate::link::{Link, Received, Shared};
-use crate::options::Options;
-use crate::publisher::{AUDIO_SSRC, Publisher, VIDEO_SSRC};
-use crate::report::Report;
-use crate::sdp::{Credentials, Ours};
-use crate::sessions::{Ask, End, Server, Session, Sessions};
-use crate::socket::{Datagrams, Poll, open, real_time_ns};
-use crate::usage::{Cpu, Machine, cpu, machine, rss_kib};
-use crate::viewer::{Totals, Viewer};
+use crate::load::http::{Caller, Url};
+use crate::load::janus::Janus;
+use crate::load::link::{Link, Received, Shared};
+use crate::load::options::Options;
+use crate::load::peer::{Media, Peer};
+use crate::load::publisher::{AUDIO_SSRC, Publisher, VIDEO_SSRC};
+use crate::load::report::Report;
+use crate::load::sdp::{Credentials, Ours};
+use crate::load::sessions::{Ask, End, Server, Session, Sessions};
+use crate::load::usage::{Cpu, Machine, cpu, machine, rss_kib};
+use crate::load::viewer::{Times, Totals, Viewer};
+use crate::net::client::{Datagrams, Poll, open, real_time_ns};
 
 /// Between two looks at everybody's timers.
 const SWEEP: Duration = Duration::from_millis(5);
@@ -29,19 +30,14 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// How long packets of the window may still arrive.
 const DRAIN: Duration = Duration::from_millis(500);
 const PROGRESS: Duration = Duration::from_secs(5);
-
-enum Media {
-    Publisher(Box<Publisher>),
-    Viewer(Box<Viewer>),
-}
-
-struct Peer {
-    socket: UdpSocket,
-    link: Link,
-    media: Media,
-    /// Why it ended.
-    failed: bool,
-}
+/// Between two reads of a viewer's socket.
+///
+/// A socket in an epoll set makes each packet wake the reader inside the server's send call, which
+/// the network would not do. Reading by time does not: the kernel's receive time says when a packet
+/// came. Trade: longer makes the kernel hold more packets, shorter makes more empty reads.
+const READ_INTERVAL: Duration = Duration::from_millis(12);
+/// Sockets read before the publisher's clock is looked at.
+const READS_A_TURN: usize = 64;
 
 /// A run.
 pub struct Engine<'a> {
@@ -65,6 +61,8 @@ pub struct Engine<'a> {
     next_sweep: Instant,
     next_progress: Instant,
     received_at_progress: u64,
+    /// Viewers whose sockets are read by time, soonest first.
+    reads: VecDeque<(Instant, usize)>,
     scratch: Vec<Vec<u8>>,
 }
 
@@ -115,6 +113,7 @@ impl<'a> Engine<'a> {
             next_sweep: now,
             next_progress: now + PROGRESS,
             received_at_progress: 0,
+            reads: VecDeque::new(),
             scratch: Vec::new(),
         })
     }
@@ -234,14 +233,16 @@ impl<'a> Engine<'a> {
             }
             _ => until,
         };
-        let due = until.min(self.next_sweep).min(publisher);
+        let read = self.reads.front().map_or(until, |(due, _)| *due);
+        let due = until.min(self.next_sweep).min(publisher).min(read);
         self.poll.wait(due.saturating_duration_since(Instant::now()), &mut self.ready)?;
         for at in 0..self.ready.len() {
             match self.ready[at] {
                 usize::MAX => self.take_sessions()?,
-                index => self.receive(index),
+                index => self.receive(index, None),
             }
         }
+        self.read_by_time();
         let now = Instant::now();
         if let Some(peer) = &mut self.peers[0] {
             peer.publish(now)?;
@@ -250,6 +251,30 @@ impl<'a> Engine<'a> {
             self.next_sweep = now + SWEEP;
             self.sweep(now);
         }
+        Ok(())
+    }
+
+    fn read_by_time(&mut self) {
+        let now = Instant::now();
+        for _ in 0..READS_A_TURN {
+            let Some((due, index)) = self.reads.front().copied().filter(|(due, _)| *due <= now)
+            else {
+                return;
+            };
+            self.reads.pop_front();
+            self.reads.push_back((now + READ_INTERVAL, index));
+            self.receive(index, Some(due));
+        }
+    }
+
+    /// From now on this viewer's socket wakes nobody.
+    fn stop_waking(&mut self, now: Instant, index: usize) -> anyhow::Result<()> {
+        let Some(peer) = &self.peers[index] else { return Ok(()) };
+        self.poll.remove(&peer.socket)?;
+        // Spread over the interval, however fast they join.
+        let due = now + READ_INTERVAL.mul_f64((index * 61 % 100) as f64 / 100.0);
+        let at = self.reads.partition_point(|(other, _)| *other <= due);
+        self.reads.insert(at, (due, index));
         Ok(())
     }
 
@@ -301,17 +326,22 @@ impl<'a> Engine<'a> {
         }
     }
 
-    fn receive(&mut self, index: usize) {
+    /// Read one socket; `due` is when, if it is read by time.
+    fn receive(&mut self, index: usize, due: Option<Instant>) {
         let Some(peer) = &mut self.peers[index] else { return };
         let (now, read) = (Instant::now(), real_time_ns());
+        // What came before the read was due is not late.
+        let due = due.map_or(0, |due| read - now.saturating_duration_since(due).as_nanos() as u64);
+        let times = |arrived| Times { arrived, due: arrived.max(due), read };
+        let mut connected = false;
         let Peer { socket, link, media, failed: _ } = peer;
         let (totals, out) = (&mut self.totals, &mut self.scratch);
         let mut broken = None;
-        let received = self.datagrams.receive(socket, |arrived, datagram| {
+        let received = self.datagrams.drain(socket, |arrived, datagram| {
             match link.handle(now, datagram, out) {
                 Ok(Received::Rtp(plain)) => {
                     if let Media::Viewer(viewer) = media {
-                        viewer.receive(now, &plain, (arrived, read), totals);
+                        viewer.receive(now, &plain, times(arrived), totals);
                     }
                 }
                 Ok(Received::Rtcp(plain)) => match media {
@@ -320,11 +350,10 @@ impl<'a> Engine<'a> {
                         publisher.receive_rtcp(&plain, &mut |bytes| out.push(bytes.to_vec()));
                     }
                 },
-                Ok(Received::Connected) => {
-                    if let Media::Publisher(publisher) = media {
-                        **publisher = Publisher::new(now, self.options);
-                    }
-                }
+                Ok(Received::Connected) => match media {
+                    Media::Publisher(publisher) => **publisher = Publisher::new(now, self.options),
+                    Media::Viewer(_) => connected = !self.options.wake,
+                },
                 Ok(Received::Control) => {}
                 Ok(Received::Closed) => broken = Some(anyhow!("the server ended the session")),
                 Err(error) => {
@@ -335,8 +364,10 @@ impl<'a> Engine<'a> {
             }
         });
         peer.send(out);
-        let broken = broken.or_else(|| received.err().map(anyhow::Error::from));
-        if let Some(error) = broken.filter(|_| !peer.failed) {
+        let stopped = if connected { self.stop_waking(now, index) } else { Ok(()) };
+        let broken = broken.or_else(|| received.err().map(anyhow::Error::from)).or(stopped.err());
+        let failed = self.peers[index].as_ref().is_some_and(|peer| peer.failed);
+        if let Some(error) = broken.filter(|_| !failed) {
             self.fail(index, &error);
         }
     }
@@ -420,33 +451,5 @@ impl<'a> Engine<'a> {
         joins.into_iter().for_each(|us| report.join.record(us));
         report.totals = std::mem::take(&mut self.totals);
         Ok(report)
-    }
-}
-
-impl Peer {
-    fn tick(&mut self, now: Instant, out: &mut Vec<Vec<u8>>) -> anyhow::Result<()> {
-        self.link.tick(now, out)?;
-        if let (Some(keys), Media::Viewer(viewer)) = (&mut self.link.keys, &mut self.media) {
-            out.extend(viewer.tick(now, &mut keys.seal)?);
-        }
-        Ok(())
-    }
-
-    fn publish(&mut self, now: Instant) -> anyhow::Result<()> {
-        let (Some(keys), Media::Publisher(publisher)) = (&mut self.link.keys, &mut self.media)
-        else {
-            return Ok(());
-        };
-        let socket = &self.socket;
-        publisher.tick(now, real_time_ns, &mut keys.seal, &mut |bytes| {
-            // What the kernel refuses is a loss, and counted as one by the viewers.
-            let _ = socket.send(bytes);
-        })
-    }
-
-    fn send(&self, out: &mut Vec<Vec<u8>>) {
-        for datagram in out.drain(..) {
-            let _ = self.socket.send(&datagram);
-        }
     }
 }

@@ -151,7 +151,7 @@ fn candidate(line: &str) -> Option<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
-    use greenroom::rtp::sdp::{PublishOffer, WhepOffer};
+    use crate::rtp::sdp::{PublishOffer, WhepOffer};
 
     use super::*;
 

@@ -13,9 +13,9 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use serde_json::{Value, json};
 
-use crate::http::{Caller, Connection, Url};
-use crate::sdp::{Ours, Theirs, host_candidate};
-use crate::socket;
+use crate::load::http::{Caller, Connection, Url};
+use crate::load::sdp::{Ours, Theirs, host_candidate};
+use crate::net::client;
 
 /// Between signs of life of a session; Janus ends it after 60 s without any.
 const KEEP_ALIVE: Duration = Duration::from_secs(40);
@@ -135,7 +135,7 @@ fn one(session: &Url, caller: &Caller, what: &str) -> anyhow::Result<()> {
 /// Janus offers no loopback addresses, so callers from there use whichever address fits.
 fn open(theirs: &Theirs, caller: &Caller) -> std::io::Result<UdpSocket> {
     let server = theirs.candidate;
-    socket::open(server, caller.source.filter(|_| server.ip().is_loopback()))
+    client::open(server, caller.source.filter(|_| server.ip().is_loopback()))
 }
 
 fn theirs(event: &Value, url: &Url) -> anyhow::Result<Theirs> {
@@ -260,7 +260,8 @@ mod tests {
         ]);
         let janus = Janus::new(&url).unwrap();
         janus.feed.set(5).unwrap();
-        let local = crate::sdp::Credentials { ufrag: "abcd".into(), password: "p".repeat(24) };
+        let local =
+            crate::load::sdp::Credentials { ufrag: "abcd".into(), password: "p".repeat(24) };
         let ours = Ours { local, fingerprint: "AA".into(), sends: None, audio: false };
         let (theirs, socket, session) = janus.open(&Caller::default(), &ours).unwrap();
         assert!(theirs.controls && theirs.passive);

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use greenroom::rtp::packet::RtpHeader;
-use greenroom::rtp::rtcp::{Packet, ReportBlock, build, packets};
+use crate::rtp::packet::RtpHeader;
+use crate::rtp::rtcp::{Packet, ReportBlock, build, packets};
 use rtc_srtp::context::Context;
 
-use crate::histogram::Histogram;
-use crate::payload;
-use crate::sdp::{AUDIO_PT, VIDEO_PT};
+use crate::load::histogram::Histogram;
+use crate::load::payload;
+use crate::load::sdp::{AUDIO_PT, VIDEO_PT};
 
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -24,10 +24,20 @@ pub struct Totals {
     pub corrupt: u64,
     /// Send -> the viewer's socket, µs.
     pub delay: Histogram,
-    /// The viewer's socket -> our read, µs: our own lag, not the server's.
+    /// When we should have read -> our read, µs: our own lag, not the server's.
     pub lag: Histogram,
     /// Everything received so far, for the progress line.
     pub received: u64,
+}
+
+/// Times of a packet, ns of real time.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// At the viewer's socket.
+    pub arrived: u64,
+    /// When it should be read.
+    pub due: u64,
+    pub read: u64,
 }
 
 /// One stream as a viewer sees it.
@@ -133,12 +143,12 @@ impl Viewer {
         }
     }
 
-    /// A decrypted packet: `(arrived, read)` are ns of real time.
+    /// A decrypted packet.
     pub fn receive(
         &mut self,
         now: Instant,
         plain: &[u8],
-        (arrived, read): (u64, u64),
+        Times { arrived, due, read }: Times,
         totals: &mut Totals,
     ) {
         let Ok(header) = RtpHeader::parse(plain) else {
@@ -150,7 +160,8 @@ impl Viewer {
             // Padding and probes of a server's bandwidth estimation.
             return;
         }
-        self.first_media.get_or_insert(now);
+        let waited = Duration::from_nanos(read.saturating_sub(arrived));
+        self.first_media.get_or_insert(now.checked_sub(waited).unwrap_or(now));
         totals.received += 1;
         let track = &mut self.tracks[usize::from(!video)];
         track.note(&header);
@@ -179,7 +190,7 @@ impl Viewer {
         }
         self.measured += 1;
         totals.delay.record(arrived.saturating_sub(facts.sent_ns) / 1000);
-        totals.lag.record(read.saturating_sub(arrived) / 1000);
+        totals.lag.record(read.saturating_sub(due) / 1000);
     }
 
     /// Note the server's sender reports, so that ours can name them.
@@ -212,7 +223,7 @@ impl Viewer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::payload::{Facts, Place};
+    use crate::load::payload::{Facts, Place};
 
     #[test]
     fn order() {
@@ -223,8 +234,10 @@ mod tests {
         assert_eq!(orders, [Next, Next, Next, Late, Duplicate, Duplicate, Next, Late]);
     }
 
+    const NEVER: Times = Times { arrived: 0, due: 0, read: 0 };
+
     fn packet(number: u32, sequence: u16) -> Vec<u8> {
-        let header = greenroom::rtp::packet::FixedHeader {
+        let header = crate::rtp::packet::FixedHeader {
             padding: false,
             marker: true,
             payload_type: VIDEO_PT,
@@ -244,7 +257,7 @@ mod tests {
         let mut totals = Totals { window: Some([(10, 20), (0, 0)]), ..Totals::default() };
         let mut viewer = Viewer::new(now, 1);
         for number in 5..25 {
-            let times = (3_000_000, 4_000_000);
+            let times = Times { arrived: 3_000_000, due: 3_000_000, read: 4_000_000 };
             viewer.receive(now, &packet(number, number as u16), times, &mut totals);
         }
         assert_eq!((totals.video, totals.received, viewer.measured), (10, 20, 10));
@@ -252,7 +265,7 @@ mod tests {
         assert_eq!(totals.lag.percentile(0.5), Some(1000));
         let mut bad = packet(11, 30);
         bad[200] ^= 1;
-        viewer.receive(now, &bad, (0, 0), &mut totals);
+        viewer.receive(now, &bad, NEVER, &mut totals);
         assert_eq!(totals.corrupt, 1);
     }
 
@@ -261,7 +274,7 @@ mod tests {
         let now = Instant::now();
         let (mut totals, mut viewer) = (Totals::default(), Viewer::new(now, 1));
         for sequence in [65_533u16, 65_534, 1, 2] {
-            viewer.receive(now, &packet(u32::from(sequence), sequence), (0, 0), &mut totals);
+            viewer.receive(now, &packet(u32::from(sequence), sequence), NEVER, &mut totals);
         }
         let block = viewer.tracks[0].report(now).unwrap();
         assert_eq!((block.ssrc, block.highest_sequence), (77, 65_538));

@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use greenroom::rtp::packet::FixedHeader;
-use greenroom::rtp::rtcp::{Packet, SenderInfo, build, packets};
+use crate::rtp::packet::FixedHeader;
+use crate::rtp::rtcp::{Packet, SenderInfo, build, packets};
 use rtc_srtp::context::Context;
 
-use crate::options::Options;
-use crate::payload::{self, Facts, Place};
-use crate::sdp::{AUDIO_PT, VIDEO_PT};
+use crate::load::options::Options;
+use crate::load::payload::{self, Facts, Place};
+use crate::load::sdp::{AUDIO_PT, VIDEO_PT};
 
 pub const VIDEO_SSRC: u32 = 0x10ad_0001;
 pub const AUDIO_SSRC: u32 = 0x10ad_0002;
@@ -232,8 +232,8 @@ fn report(stream: &Stream, ns: u64) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use crate::rtp::packet::RtpHeader;
     use clap::Parser;
-    use greenroom::rtp::packet::RtpHeader;
     use rtc_srtp::protection_profile::ProtectionProfile;
 
     use super::*;
@@ -251,8 +251,8 @@ mod tests {
         let (mut seal, mut open, mut sent) = (context(), context(), Vec::new());
         for ms in 0..for_ms {
             let mut send = |bytes: &[u8]| {
-                if greenroom::rtp::packet::PacketKind::of(bytes)
-                    == Some(greenroom::rtp::packet::PacketKind::Rtp)
+                if crate::rtp::packet::PacketKind::of(bytes)
+                    == Some(crate::rtp::packet::PacketKind::Rtp)
                 {
                     assert!(bytes.len() == 1200 || bytes.len() == 12 + 80 + 16);
                     sent.push((ms, open.decrypt_rtp(bytes).unwrap().to_vec()));

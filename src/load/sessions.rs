@@ -10,10 +10,10 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 
-use crate::http::{Caller, Url, request};
-use crate::janus::{self, Janus};
-use crate::options::Options;
-use crate::sdp::{Ours, Theirs};
+use crate::load::http::{Caller, Url, request};
+use crate::load::janus::{self, Janus};
+use crate::load::options::Options;
+use crate::load::sdp::{Ours, Theirs};
 
 /// Requests at once: enough for a join storm, few enough to be light.
 const THREADS: usize = 16;

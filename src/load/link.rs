@@ -8,9 +8,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::rtp::packet::PacketKind;
 use anyhow::{Context as _, anyhow, bail};
 use bytes::BytesMut;
-use greenroom::rtp::packet::PacketKind;
 use rtc_dtls::cipher_suite::CipherSuiteId;
 use rtc_dtls::config::{ClientAuthType, ConfigBuilder, ExtendedMasterSecretType, HandshakeConfig};
 use rtc_dtls::crypto::Certificate;
@@ -31,8 +31,8 @@ use rtc_stun::message::{
 use rtc_stun::textattrs::TextAttribute;
 use rtc_stun::xoraddr::XorMappedAddress;
 
-use crate::options::Profile;
-use crate::sdp::{Credentials, Theirs};
+use crate::load::options::Profile;
+use crate::load::sdp::{Credentials, Theirs};
 
 /// The engine wants an address to know its peer by; the socket knows the real one.
 const ENGINE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
