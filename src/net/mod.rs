@@ -11,6 +11,7 @@ pub mod director;
 pub mod inbox;
 pub mod interfaces;
 pub mod negotiation;
+mod pending;
 pub mod plane;
 pub mod relay;
 pub mod send_counters;
@@ -30,6 +31,13 @@ pub mod wait;
 #[path = "wait_plain.rs"]
 pub mod wait;
 
+/// What `pending.rs` builds on; its model puts `loom`'s in the place of these.
+mod atomic {
+    pub(super) use std::sync::atomic::{AtomicBool, Ordering};
+}
+
+#[cfg(test)]
+mod pending_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

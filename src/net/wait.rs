@@ -5,8 +5,9 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use super::pending::Pending;
 
 /// Sockets one shard can watch.
 pub const MAX_WATCHED: usize = 32;
@@ -21,22 +22,21 @@ pub struct Waker(Arc<Wake>);
 #[derive(Debug)]
 struct Wake {
     event: File,
-    /// Set from the wake until the shard has seen it, so that many wakes cost one system call.
-    pending: AtomicBool,
+    pending: Pending,
 }
 
 impl Waker {
     /// Make the next or current wait return. Put the work where the shard finds it first.
     pub fn wake(&self) {
-        if !self.0.pending.swap(true, Ordering::SeqCst) {
-            // The counter cannot overflow: it is reset before `pending` is.
+        if self.0.pending.raise() {
+            // The counter cannot overflow: it is read before `pending` is lowered.
             let _ = (&self.0.event).write(&1u64.to_ne_bytes());
         }
     }
 
     fn reset(&self) {
         let _ = (&self.0.event).read(&mut [0; 8]);
-        self.0.pending.store(false, Ordering::SeqCst);
+        self.0.pending.lower();
     }
 }
 
@@ -71,7 +71,7 @@ impl Wait {
         let epoll = owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
         // SAFETY: no pointers are passed.
         let event = owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
-        let wake = Wake { event: File::from(event), pending: AtomicBool::new(false) };
+        let wake = Wake { event: File::from(event), pending: Pending::new() };
         let wait = Self { epoll, waker: Waker(Arc::new(wake)), coarse: false };
         wait.add(wait.waker.0.event.as_raw_fd(), WAKE)?;
         Ok(wait)

@@ -5,8 +5,9 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use super::pending::Pending;
 
 /// Sockets one shard can watch.
 pub const MAX_WATCHED: usize = 32;
@@ -18,14 +19,13 @@ pub struct Waker(Arc<Wake>);
 #[derive(Debug)]
 struct Wake {
     sender: UnixStream,
-    /// Set from the wake until the shard has seen it, so that many wakes cost one system call.
-    pending: AtomicBool,
+    pending: Pending,
 }
 
 impl Waker {
     /// Make the next or current wait return. Put the work where the shard finds it first.
     pub fn wake(&self) {
-        if !self.0.pending.swap(true, Ordering::SeqCst) {
+        if self.0.pending.raise() {
             let _ = (&self.0.sender).write(&[1]);
         }
     }
@@ -62,7 +62,7 @@ impl Wait {
         sender.set_nonblocking(true)?;
         receiver.set_nonblocking(true)?;
         let descriptors = vec![readable(receiver.as_raw_fd())];
-        let waker = Waker(Arc::new(Wake { sender, pending: AtomicBool::new(false) }));
+        let waker = Waker(Arc::new(Wake { sender, pending: Pending::new() }));
         Ok(Self { descriptors, receiver, waker })
     }
 
