@@ -19,6 +19,7 @@ mod atomic {
 }
 
 #[path = "pending.rs"]
+#[allow(clippy::duplicate_mod, reason = "compiled again, over other atomics")]
 mod pending;
 
 use atomic::{AtomicBool, Ordering};
@@ -49,7 +50,7 @@ impl Ring {
     fn drain(&self, head: usize, sum: &mut usize) -> usize {
         let tail = self.tail.load(Ordering::Acquire);
         for slot in &self.slots[head..tail] {
-            *sum += slot.with(|slot| read(slot));
+            *sum += slot.with(read);
         }
         tail
     }
@@ -129,6 +130,7 @@ fn model(pushes: &'static [usize], flag: fn() -> Flag, answer: Answer) {
     // With three threads every interleaving takes hours; the errors below need one.
     builder.preemption_bound = (pushes.len() > 1).then_some(PREEMPTIONS);
     builder.check(move || {
+        #[expect(clippy::arc_with_non_send_sync, reason = "the threads of a model are one")]
         let shard = Arc::new(Shard {
             rings: pushes.iter().map(|_| Ring::new()).collect(),
             flag: flag(),

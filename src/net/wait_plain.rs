@@ -121,7 +121,7 @@ impl Wait {
 
     fn reset(&self) {
         let _ = (&self.receiver).read(&mut [0; 8]);
-        self.waker.0.pending.store(false, Ordering::SeqCst);
+        self.waker.0.pending.lower();
     }
 }
 
