@@ -14,18 +14,63 @@ fn main() {
 }
 
 #[cfg(target_os = "linux")]
-fn main() -> std::process::ExitCode {
-    use clap::Parser;
+mod cli {
+    use clap::{Parser, Subcommand};
+    use greenroom::load::floor::{self, Floor, FloorOptions};
     use greenroom::load::{Options, run};
 
-    let options = Options::parse();
-    match run(&options) {
-        Ok(report) if options.json => println!("{}", report.json()),
-        Ok(report) => print!("{}", report.table()),
-        Err(error) => {
-            eprintln!("load: {error:#}");
-            return std::process::ExitCode::FAILURE;
+    #[derive(Debug, Parser)]
+    #[command(args_conflicts_with_subcommands = true, max_term_width = 100)]
+    pub struct Cli {
+        #[command(subcommand)]
+        command: Option<Command>,
+        #[command(flatten)]
+        load: Options,
+    }
+
+    #[derive(Debug, Subcommand)]
+    enum Command {
+        /// Measure what sealing and sending alone cost on this machine, without a server
+        Floor(FloorOptions),
+    }
+
+    pub fn main() -> anyhow::Result<()> {
+        let cli = Cli::parse();
+        if let Some(Command::Floor(options)) = &cli.command {
+            return floor(options);
         }
+        let report = run(&cli.load)?;
+        if cli.load.json {
+            println!("{}", report.json());
+        } else {
+            print!("{}", report.table());
+        }
+        Ok(())
+    }
+
+    fn floor(options: &FloorOptions) -> anyhow::Result<()> {
+        if !options.json {
+            println!("{}", floor::HEAD);
+        }
+        for viewers in &options.viewers {
+            for packets in &options.packets_per_frame {
+                let row = Floor::measure(options, *viewers, *packets)?;
+                if options.json {
+                    println!("{}", row.json());
+                } else {
+                    println!("{}", floor::line(&row));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn main() -> std::process::ExitCode {
+    if let Err(error) = cli::main() {
+        eprintln!("load: {error:#}");
+        return std::process::ExitCode::FAILURE;
     }
     std::process::ExitCode::SUCCESS
 }

@@ -10,6 +10,7 @@
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "I/O shell")]
 
 mod engine;
+pub mod floor;
 mod histogram;
 mod http;
 mod janus;
