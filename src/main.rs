@@ -15,6 +15,8 @@ fn main() -> ExitCode {
         None | Some(Command::Serve) => cli::serve::run(&cli),
         Some(Command::Token(token)) => cli::token::run(&cli, token),
         Some(Command::Ledger(ledger)) => cli::ledger::run(&cli, ledger),
+        #[cfg(target_os = "linux")]
+        Some(Command::Bench(bench)) => cli::bench::run(&cli, bench),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,7 @@
 //! The command line.
 
+#[cfg(target_os = "linux")]
+pub(crate) mod bench;
 pub(crate) mod ledger;
 pub(crate) mod serve;
 pub(crate) mod token;
@@ -32,6 +34,9 @@ pub(crate) enum Command {
     /// Check the gift ledger; works while a server runs
     #[command(subcommand)]
     Ledger(ledger::Ledger),
+    /// Measure what a forwarded packet costs on this machine
+    #[cfg(target_os = "linux")]
+    Bench(bench::Bench),
 }
 
 /// Options that every command understands.

@@ -55,7 +55,7 @@ pub(crate) fn run(cli: &Cli, token: &Token) -> anyhow::Result<()> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "I/O shell")]
-fn now_s() -> anyhow::Result<u64> {
+pub(super) fn now_s() -> anyhow::Result<u64> {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     Ok(since.context("the clock of this machine is before 1970")?.as_secs())
 }

@@ -47,3 +47,13 @@ pub fn run_as(options: &Options, tokens: Vec<Option<String>>) -> anyhow::Result<
     sessions::end(engine.into_sessions());
     report
 }
+
+/// The body of a page, for the metrics of a server that is loaded.
+///
+/// # Errors
+/// Nobody answers, or with another status than 200.
+pub fn get(url: &str) -> anyhow::Result<String> {
+    let reply = http::request("GET", &http::Url::parse(url)?, &http::Caller::default(), "")?;
+    anyhow::ensure!(reply.status == 200, "{url} answered {}", reply.status);
+    Ok(reply.body)
+}
