@@ -86,3 +86,26 @@ fn mistakes_are_named() {
     }
     let _ = std::fs::remove_dir_all(folder);
 }
+
+/// A server that this command starts, and what is left of it afterwards: nothing.
+#[cfg(target_os = "linux")]
+#[test]
+fn bench_measures_a_server_of_its_own() {
+    let temporary = folder("bench");
+    std::fs::create_dir_all(&temporary).expect("a folder");
+    let bench = ["bench", "--viewers", "3", "--shape", "burst", "--seconds", "0.5", "--no-floor"];
+    let more = ["--json", "--", "--warm-up", "0.1", "--audio"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_greenroom"));
+    command.args([&bench[..], &more[..]].concat()).env("TMPDIR", &temporary);
+    let done = command.output().expect("runs");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let result: serde_json::Value = serde_json::from_slice(&done.stdout).expect("JSON");
+    let run = &result["runs"][0];
+    assert_eq!((&run["viewers_with_media"], &run["corrupt"]), (&3.into(), &0.into()), "{run}");
+    assert_eq!(run["srtp_profile"], "AEAD_AES_128_GCM");
+    assert!(run["delivered"]["audio"].as_u64() > Some(0), "{run}");
+    assert!(run["packets_per_message"].as_f64() >= Some(1.0), "{run}");
+    let left = std::fs::read_dir(&temporary).expect("a folder").count();
+    assert_eq!(left, 0, "the server's folder is gone");
+    let _ = std::fs::remove_dir_all(temporary);
+}
