@@ -5,7 +5,7 @@
 //! the cipher.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -47,6 +47,10 @@ pub struct FloorOptions {
     /// Seconds of each of the two parts, sending alone and sending what was sealed
     #[arg(long, default_value_t = 2.0)]
     pub seconds: f64,
+    /// Send here instead of to sockets of our own: an address behind a device that takes packets
+    /// and drops them, such as a dummy or ifb one. Leaves out what receiving costs
+    #[arg(long, value_name = "ADDRESS")]
+    pub blackhole: Option<IpAddr>,
     /// Print JSON, one object per line
     #[arg(long)]
     pub json: bool,
@@ -116,6 +120,13 @@ pub fn line(floor: &Floor) -> String {
     )
 }
 
+/// CPU time of the sending thread and the packets it sent in that time; those of the warm-up too.
+struct Sent {
+    us: u64,
+    packets: u64,
+    all: u64,
+}
+
 struct Part<'a> {
     options: &'a FloorOptions,
     viewers: usize,
@@ -125,8 +136,18 @@ struct Part<'a> {
 
 impl Part<'_> {
     fn run(&self) -> anyhow::Result<f64> {
-        let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
-        let socket = Socket::bind(SocketAddr::new(loopback, 0), BufferSizes::default())?;
+        let own = match self.options.blackhole {
+            None => IpAddr::from(Ipv4Addr::LOCALHOST),
+            // Whichever address leads there.
+            Some(address) => client::open(SocketAddr::new(address, 9), None)?.local_addr()?.ip(),
+        };
+        let socket = Socket::bind(SocketAddr::new(own, 0), BufferSizes::default())?;
+        if let Some(address) = self.options.blackhole {
+            let remotes: Vec<SocketAddr> =
+                (0..self.viewers).map(|n| SocketAddr::new(address, 20_000 + n as u16)).collect();
+            let sent = self.send(&socket, &remotes)?;
+            return Ok(sent.us as f64 / sent.packets.max(1) as f64);
+        }
         let sockets = (0..self.viewers).map(|index| {
             let own = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + 1 + index as u32);
             client::open(socket.address(), Some(own.into()))
@@ -134,24 +155,22 @@ impl Part<'_> {
         let sockets = sockets.collect::<Result<Vec<UdpSocket>, _>>()?;
         let remotes =
             sockets.iter().map(UdpSocket::local_addr).collect::<Result<Vec<SocketAddr>, _>>()?;
-        let (received, over) = (AtomicU64::new(0), AtomicBool::new(false));
+        let over = AtomicBool::new(false);
         thread::scope(|scope| {
-            let reader = scope.spawn(|| read(&sockets, &received, &over));
-            let spent = self.send(&socket, &remotes, &received);
+            let reader = scope.spawn(|| read(&sockets, &over));
+            let sent = self.send(&socket, &remotes);
+            // What is on its way was paid for.
+            thread::sleep(READ_STEP * 2 * READ_STEPS as u32);
             over.store(true, Ordering::Relaxed);
-            reader.join().map_err(|_| anyhow::anyhow!("the reader panicked"))??;
-            let (us, packets) = spent?;
-            Ok(us as f64 / packets.max(1) as f64)
+            let read = reader.join().map_err(|_| anyhow::anyhow!("the reader panicked"))??;
+            let sent = sent?;
+            // All frames arrive alike, so what was lost counts against the measured ones too.
+            let arrived = read as f64 / sent.all.max(1) as f64;
+            Ok(sent.us as f64 / (sent.packets as f64 * arrived).max(1.0))
         })
     }
 
-    /// CPU time of this thread and packets that arrived in it.
-    fn send(
-        &self,
-        socket: &Socket,
-        remotes: &[SocketAddr],
-        received: &AtomicU64,
-    ) -> anyhow::Result<(u64, u64)> {
+    fn send(&self, socket: &Socket, remotes: &[SocketAddr]) -> anyhow::Result<Sent> {
         let mut keys = Vec::new();
         for index in 0..remotes.len() {
             let bytes: [u8; 16] = std::array::from_fn(|at| (index >> (at % 4)) as u8);
@@ -163,11 +182,11 @@ impl Part<'_> {
         let gap = Duration::from_secs_f64(1.0 / self.options.fps);
         let frames = WARM_UP + (self.options.seconds * self.options.fps).ceil() as u32;
         let start = Instant::now();
-        let mut edge = (0, 0);
+        let (mut before, mut warm) = (0, 0);
         for frame in 0..frames {
             thread::sleep((start + gap * frame).saturating_duration_since(Instant::now()));
             if frame == WARM_UP {
-                edge = (total_us(), received.load(Ordering::Relaxed));
+                (before, warm) = (total_us(), counters.datagrams);
             }
             let now = Instant::now();
             let mut sink = |batch: &mut Batch| {
@@ -180,10 +199,8 @@ impl Part<'_> {
             }
             egress.flush();
         }
-        let us = total_us() - edge.0;
-        // What is on its way was paid for.
-        thread::sleep(READ_STEP * 2 * READ_STEPS as u32);
-        Ok((us, received.load(Ordering::Relaxed) - edge.1))
+        let us = total_us() - before;
+        Ok(Sent { us, packets: counters.datagrams - warm, all: counters.datagrams })
     }
 
     fn message(
@@ -223,19 +240,18 @@ fn total_us() -> u64 {
     user + system
 }
 
-fn read(sockets: &[UdpSocket], received: &AtomicU64, over: &AtomicBool) -> std::io::Result<()> {
-    let mut datagrams = Datagrams::new();
+/// Packets that arrived.
+fn read(sockets: &[UdpSocket], over: &AtomicBool) -> std::io::Result<u64> {
+    let (mut datagrams, mut count) = (Datagrams::new(), 0);
     while !over.load(Ordering::Relaxed) {
         for part in sockets.chunks(sockets.len().div_ceil(READ_STEPS)) {
-            let mut count = 0;
             for socket in part {
                 datagrams.drain(socket, |_, _| count += 1)?;
             }
-            received.fetch_add(count, Ordering::Relaxed);
             thread::sleep(READ_STEP);
         }
     }
-    Ok(())
+    Ok(count)
 }
 
 #[cfg(test)]
@@ -250,6 +266,7 @@ mod tests {
             fps: 200.0,
             packet_bytes: 1200,
             seconds: 0.2,
+            blackhole: None,
             json: false,
         };
         let floor = Floor::measure(&options, 20, 5).unwrap();

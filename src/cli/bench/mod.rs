@@ -107,6 +107,7 @@ impl Bench {
             fps: load.fps.max(1.0),
             packet_bytes: load.packet_bytes.min(1300),
             seconds: 2.0,
+            blackhole: None,
             json: false,
         };
         let measured = self.viewers.iter().map(|viewers| {
