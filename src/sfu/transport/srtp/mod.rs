@@ -119,6 +119,14 @@ impl SrtpSender {
         })
     }
 
+    /// The sender of a DTLS client whose handshake exported `keying` (RFC 5764 4.2); for
+    /// measurements without a handshake. `None` if the length is not the profile's.
+    #[must_use]
+    pub fn of_client(profile: Profile, keying: &[u8]) -> Option<Self> {
+        let (client, _) = Master::split(profile, keying)?;
+        Self::new(profile, &client).ok()
+    }
+
     /// Append `header | sealed payload and padding | tag` to `out`.
     ///
     /// `header` is the plain RTP header with its extensions and `padding` the RTP padding of the
