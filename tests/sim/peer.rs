@@ -67,6 +67,8 @@ pub struct Publish {
     timestamp: u32,
     pub frame: u32,
     packets: u16,
+    /// Payload bytes of the second packet of each frame, if not those of the others.
+    pub second: Option<usize>,
     next_frame: Instant,
     key_frame_wanted: bool,
     transport_sequence: u16,
@@ -87,6 +89,10 @@ pub struct Watch {
     highest: Option<i64>,
     next_nack: Option<Instant>,
     pub key_frame_wanted: bool,
+    /// Ask for everything again, whether it is missing or not.
+    pub storms: bool,
+    /// Numbers asked for again.
+    pub asked: u64,
     key_frame_seen: bool,
     asked_at: Option<Instant>,
     pub reports: u32,
@@ -301,6 +307,7 @@ impl Publish {
             timestamp: u32::MAX - 90_000,
             frame: 0,
             packets,
+            second: None,
             next_frame: now,
             key_frame_wanted: true,
             transport_sequence: 65_500,
@@ -328,7 +335,11 @@ impl Publish {
                 ssrc: self.ssrc,
             };
             let mut packet = self.extended(header);
-            packet.extend_from_slice(&payload(self.frame, i, self.packets, key_frame));
+            let mut payload = payload(self.frame, i, self.packets, key_frame);
+            if let (1, Some(len)) = (i, self.second) {
+                payload.resize(len, self.frame as u8);
+            }
+            packet.extend_from_slice(&payload);
             out.push_back(seal.encrypt_rtp(&packet).unwrap().to_vec());
             self.sent.insert(self.sequence, packet);
             self.sequence = self.sequence.wrapping_add(1);
@@ -452,6 +463,7 @@ impl Watch {
         }
         self.next_nack = Some(now + NACK_INTERVAL);
         let missing = self.missing(64);
+        self.asked += missing.len() as u64;
         if !missing.is_empty() {
             let mut request = Vec::new();
             build::receiver_report(&mut request, 99, &[]);
@@ -466,7 +478,7 @@ impl Watch {
             return Vec::new();
         };
         (highest - window..highest)
-            .filter(|s| s > first && !self.received.contains_key(s))
+            .filter(|s| s > first && (self.storms || !self.received.contains_key(s)))
             .map(|s| s as u16)
             .collect()
     }

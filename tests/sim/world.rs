@@ -6,11 +6,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use greenroom::net::relay::RING_MESSAGES;
 use greenroom::rtp::track::{
     Codec, CodecParameters, ExtensionIds, FeedbackKinds, TrackIn, TrackOut,
 };
 use greenroom::sfu::command::{Purpose, ShardCommand, TransportSpec};
 use greenroom::sfu::egress::{Batch, Egress, Path};
+use greenroom::sfu::relay::RelayMessage;
 use greenroom::sfu::transport::{DtlsRole, IceCredentials, Remote, Shared, SrtpProfiles};
 use greenroom::sfu::{Sfu, SfuConfig};
 use rand::rngs::StdRng;
@@ -64,6 +66,10 @@ pub struct World {
     peer_at: BTreeMap<SocketAddr, usize>,
     rng: StdRng,
     conditions: Conditions,
+    /// A shard whose thread does not run: what is for it waits in its rings and sockets.
+    stalled: Option<usize>,
+    rings: Vec<(u8, RelayMessage)>,
+    sockets: Vec<(SocketAddr, Vec<u8>)>,
     events: Vec<(TransportId, MediaEvent)>,
     batch: Batch,
 }
@@ -86,6 +92,9 @@ impl World {
             peer_at: BTreeMap::new(),
             rng: StdRng::seed_from_u64(seed),
             conditions,
+            stalled: None,
+            rings: Vec::new(),
+            sockets: Vec::new(),
             events: Vec::new(),
             batch: Batch::new(),
         }
@@ -219,9 +228,28 @@ impl World {
         self.now = end;
     }
 
+    /// Let everything but one shard go on for this long; then that shard does what has waited, in
+    /// the order of its turn.
+    #[allow(dead_code, reason = "for the faults")]
+    pub fn stall(&mut self, shard: usize, time: Duration) {
+        self.stalled = Some(shard);
+        self.run_for(time);
+        self.stalled = None;
+        assert!(self.rings.len() <= RING_MESSAGES, "its rings would have refused the rest");
+        for (from, message) in std::mem::take(&mut self.rings) {
+            self.with_shard(shard, |sfu, now, egress| sfu.handle_relay(now, from, message, egress));
+        }
+        for (remote, mut bytes) in std::mem::take(&mut self.sockets) {
+            self.with_shard(shard, |sfu, now, egress| {
+                sfu.handle_datagram(now, Path { local: 0, remote }, &mut bytes, egress);
+            });
+        }
+    }
+
     fn next_step(&self) -> Option<Instant> {
         let queue = self.queue.peek().map(|Reverse((at, ..))| *at);
-        let shards = self.shards.iter().filter_map(Sfu::poll_timeout).min();
+        let running = self.shards.iter().enumerate().filter(|(i, _)| self.stalled != Some(*i));
+        let shards = running.filter_map(|(_, shard)| shard.poll_timeout()).min();
         let peers = self.peers.iter().map(Peer::next_tick).min();
         [queue, shards, peers].into_iter().flatten().min()
     }
@@ -231,13 +259,18 @@ impl World {
         while self.queue.peek().is_some_and(|Reverse((at, ..))| *at <= now) {
             let Some(Reverse((_, _, target, mut bytes))) = self.queue.pop() else { break };
             match target {
+                Target::Shard(shard, from) if self.stalled == Some(shard) => {
+                    self.sockets.push((from, bytes));
+                }
                 Target::Shard(shard, from) => self.with_shard(shard, |sfu, now, egress| {
                     sfu.handle_datagram(now, Path { local: 0, remote: from }, &mut bytes, egress);
                 }),
+                Target::Peer(peer) if self.peers[peer].silent => {}
                 Target::Peer(peer) => self.peers[peer].receive(now, &bytes),
             }
         }
-        for shard in 0..self.shards.len() {
+        for shard in (0..self.shards.len()).filter(|i| self.stalled != Some(*i)).collect::<Vec<_>>()
+        {
             self.with_shard(shard, |sfu, now, egress| {
                 sfu.handle_timeout(now, egress);
                 sfu.flush(now, egress);
@@ -282,6 +315,10 @@ impl World {
             self.events.push((event.transport, event.event));
         }
         while let Some((to, message)) = self.shards[shard].poll_relay() {
+            if self.stalled == Some(to as usize) {
+                self.rings.push((shard as u8, message));
+                continue;
+            }
             self.with_shard(to as usize, |sfu, now, egress| {
                 sfu.handle_relay(now, shard as u8, message, egress);
             });

@@ -1,0 +1,133 @@
+//! The cores of two shards in virtual time.
+
+use std::time::Duration;
+
+use greenroom::sfu::drop_reason::DropReason;
+use signaling::media::{Audience, CloseReason, MediaEvent, RoomKey, Seat, TransportId};
+
+use crate::peer::{Media, facts};
+use crate::world::{Conditions, World};
+
+const ROOM: RoomKey = RoomKey(1);
+
+/// A show on two shards, the host on the first: the world, the host and `viewers` on alternating
+/// shards, all with media.
+fn show(seed: u64, packets: u16, viewers: usize) -> (World, TransportId, Vec<usize>) {
+    let mut world = World::new(seed, 2, Conditions::CLEAN);
+    let host = world.add_publisher(ROOM, 0, packets, 65_000);
+    let viewers = (0..viewers).map(|i| world.add_viewer(ROOM, (i % 2) as u8, Seat::HOST)).collect();
+    world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
+    world.run_for(Duration::from_secs(2));
+    (world, host, viewers)
+}
+
+/// Every packet from this viewer's first on arrived, none by retransmission, up to the newest but
+/// what is under way. The number of packets.
+fn got_everything(world: &World, viewer: usize, newest_frame: u32) -> usize {
+    let watch = world.peers[viewer].watch();
+    let numbers: Vec<i64> = watch.received.keys().copied().collect();
+    assert!(numbers.windows(2).all(|w| w[1] == w[0] + 1), "viewer {viewer} has a hole");
+    assert_eq!(watch.repaired, 0, "viewer {viewer} had to ask");
+    let (newest, ..) = facts(watch.received.values().next_back().expect("media"));
+    assert!(newest + 2 >= newest_frame, "viewer {viewer} is at {newest} of {newest_frame}");
+    numbers.len()
+}
+
+fn frame_of(world: &mut World, host: TransportId) -> u32 {
+    let index = world.peer_of(host);
+    world.peers[index].publish().frame
+}
+
+fn dropped(world: &World, reason: DropReason) -> u64 {
+    world.shards.iter().map(|shard| shard.counters().dropped(reason)).sum()
+}
+
+fn retransmissions(world: &World) -> u64 {
+    world.shards.iter().map(|shard| shard.counters().retransmissions).sum()
+}
+
+#[test]
+fn viewers_that_vanish_cost_nobody_a_packet_and_leave_nothing_behind() {
+    let (mut world, host, viewers) = show(1, 2, 200);
+    let (staying, leaving) = viewers.split_at(20);
+    for viewer in leaving {
+        world.peers[*viewer].silent = true;
+    }
+    world.run_for(Duration::from_secs(17));
+    let sent = dropped(&world, DropReason::NoConsent);
+    assert!(sent > 0, "without consent nothing is sent, by name");
+    world.run_for(Duration::from_secs(16));
+    let newest = frame_of(&mut world, host);
+    for viewer in staying {
+        got_everything(&world, *viewer, newest);
+    }
+    for viewer in leaving {
+        let id = world.transport_of(*viewer);
+        let timeout = |e: &MediaEvent| matches!(e, MediaEvent::Closed(CloseReason::Timeout));
+        assert!(world.saw(id, timeout), "viewer {viewer} is gone");
+    }
+    let left: usize = world.shards.iter().map(|shard| shard.transports()).sum();
+    assert_eq!(left, 1 + staying.len());
+}
+
+#[test]
+fn nack_storm_costs_its_budget_and_every_refusal_has_a_name() {
+    const STORMING: usize = 5;
+    const SECONDS: u64 = 10;
+    let (mut world, host, viewers) = show(2, 5, 20);
+    let (storming, calm) = viewers.split_at(STORMING);
+    for viewer in storming {
+        if let Media::Watch(watch) = &mut world.peers[*viewer].media {
+            watch.storms = true;
+        }
+    }
+    world.run_for(Duration::from_secs(SECONDS));
+    let newest = frame_of(&mut world, host);
+    for viewer in calm {
+        got_everything(&world, *viewer, newest);
+    }
+    let asked: u64 = storming.iter().map(|viewer| world.peers[*viewer].watch().asked).sum();
+    assert!(asked > 100_000, "a storm: {asked}");
+    let repeated = retransmissions(&world);
+    // A hundred a second each, and what a viewer has saved up.
+    let budget = STORMING as u64 * 100 * (SECONDS + 1);
+    assert!(repeated > 0 && repeated <= budget, "{repeated} of {budget}");
+    let reasons = [
+        DropReason::NackBudget,
+        DropReason::NackRepeated,
+        DropReason::NackTooLate,
+        DropReason::NackUnknown,
+    ];
+    let refused: u64 = reasons.iter().map(|reason| dropped(&world, *reason)).sum();
+    assert!(dropped(&world, DropReason::NackBudget) > 0);
+    assert!(dropped(&world, DropReason::NackRepeated) > 0);
+    let under_way = 64 * STORMING as u64;
+    assert!(repeated + refused <= asked && repeated + refused + under_way >= asked);
+    assert_eq!(frame_of(&mut world, host), newest);
+    let index = world.peer_of(host);
+    assert_eq!(world.peers[index].publish().nacked, 0, "the publisher hears nothing of it");
+}
+
+#[test]
+fn a_stalled_shard_loses_nothing_and_the_other_does_not_wait() {
+    for stalled in [0, 1] {
+        let (mut world, host, viewers) = show(3, 5, 40);
+        let before = frame_of(&mut world, host);
+        let seen: Vec<usize> =
+            viewers.iter().map(|v| world.peers[*v].watch().received.len()).collect();
+        world.stall(stalled, Duration::from_millis(100));
+        for (viewer, seen) in viewers.iter().zip(seen) {
+            let more = world.peers[*viewer].watch().received.len() - seen;
+            // The host's media comes in by the first shard.
+            if stalled == 1 && viewer % 2 == viewers[0] % 2 {
+                assert!(more >= 10, "viewer {viewer} of the other shard went on: {more}");
+            }
+        }
+        world.run_for(Duration::from_secs(2));
+        let newest = frame_of(&mut world, host);
+        assert!(newest > before + 55);
+        let got: Vec<usize> =
+            viewers.iter().map(|viewer| got_everything(&world, *viewer, newest)).collect();
+        assert!(got.iter().all(|n| n.abs_diff(got[0]) <= 5), "{got:?}");
+    }
+}

@@ -1,0 +1,13 @@
+//! Faults at load: what one viewer, one path or one shard suffers is felt by no other, costs a
+//! bounded amount, and every packet that goes no further has a named reason. Counts, not times.
+
+#![expect(clippy::disallowed_methods, reason = "test shell")]
+
+#[path = "../sim/peer.rs"]
+#[allow(dead_code, reason = "shared with the simulation")]
+mod peer;
+#[path = "../sim/world.rs"]
+#[allow(dead_code, reason = "shared with the simulation")]
+mod world;
+
+mod core;
