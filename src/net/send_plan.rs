@@ -77,6 +77,15 @@ impl Fault {
     }
 }
 
+/// Why a message is sent one datagram at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    /// Its run was refused in a way that may mean that segmentation does not work here.
+    Segmentation,
+    /// Its run holds a datagram that is too large; a shorter last one may fit.
+    Size,
+}
+
 /// Progress through the messages of a batch that leave by one socket.
 ///
 /// ```text
@@ -93,8 +102,8 @@ pub struct SendPlan<'a> {
     offset: usize,
     /// Whether runs may go as one piece.
     segmentation: bool,
-    /// The message sent singly to learn whether segmentation was the fault.
-    suspect: Option<usize>,
+    /// The message sent singly because its run was refused, and why.
+    single: Option<(usize, Doubt)>,
     /// A run failed whole and its first datagram went singly.
     halted: bool,
     interruptions: u32,
@@ -111,7 +120,7 @@ impl<'a> SendPlan<'a> {
             next: 0,
             offset: 0,
             segmentation,
-            suspect: None,
+            single: None,
             halted: false,
             interruptions: 0,
         }
@@ -131,13 +140,14 @@ impl<'a> SendPlan<'a> {
         let mut offset = self.offset;
         for (index, message) in self.messages.iter().enumerate().skip(self.next) {
             if message.path.local == self.local && message.segment > 0 {
-                let whole = self.segmentation && self.suspect != Some(index);
+                let single = self.single.is_some_and(|(message, _)| message == index);
+                let whole = self.segmentation && !single;
                 while offset < message.len && pieces.len() < limit {
                     let piece = cut(index, message, offset, whole);
                     offset += piece.len;
                     pieces.push(piece);
                 }
-                if pieces.len() == limit || self.suspect == Some(index) {
+                if pieces.len() == limit || single {
                     break;
                 }
             }
@@ -166,7 +176,7 @@ impl<'a> SendPlan<'a> {
         self.interruptions = 0;
         for piece in pieces {
             counters.sent(piece.datagrams(), piece.len);
-            if self.suspect == Some(piece.message) {
+            if self.single == Some((piece.message, Doubt::Segmentation)) {
                 self.halted = true;
                 self.segmentation = false;
             }
@@ -184,15 +194,20 @@ impl<'a> SendPlan<'a> {
                 counters.buffer_full += self.remaining_datagrams();
                 self.next = self.messages.len();
             }
+            Fault::TooLarge if first.datagrams() > 1 => {
+                self.single = Some((first.message, Doubt::Size));
+            }
             Fault::TooLarge => {
-                counters.too_large += first.datagrams() as u64;
+                // Kernels before 6.18 say "invalid" to a run of such datagrams: this was why.
+                self.single = self.single.map(|(message, _)| (message, Doubt::Size));
+                counters.too_large += 1;
                 self.pass(first);
             }
             Fault::Unreachable => {
                 counters.unreachable += self.rest_of(first.message, self.offset_of(first));
                 self.pass_message(first.message);
             }
-            Fault::Segmentation => self.suspect = Some(first.message),
+            Fault::Segmentation => self.single = Some((first.message, Doubt::Segmentation)),
             Fault::Other => {
                 counters.failed += first.datagrams() as u64;
                 counters.last_error = Some(errno);
@@ -213,7 +228,7 @@ impl<'a> SendPlan<'a> {
     fn pass_message(&mut self, message: usize) {
         self.next = message + 1;
         self.offset = 0;
-        self.suspect = None;
+        self.single = None;
     }
 
     fn offset_of(&self, piece: &Piece) -> usize {

@@ -11,3 +11,7 @@ mod peer;
 mod world;
 
 mod core;
+#[cfg(target_os = "linux")]
+mod net;
+#[cfg(target_os = "linux")]
+mod sockets;

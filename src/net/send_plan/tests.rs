@@ -14,8 +14,8 @@ enum Mood {
     Refuses(i32),
     /// Refuses runs, takes single datagrams.
     NoSegmentation(i32),
-    /// Refuses datagrams longer than this.
-    Mtu(usize),
+    /// Refuses datagrams longer than this, and a run of them with this error.
+    Mtu(usize, i32),
 }
 
 /// A kernel that knows a mood per message and how many pieces it takes before its buffer is full.
@@ -33,7 +33,10 @@ impl Kernel {
             Mood::Fine => None,
             Mood::Refuses(errno) => Some(errno),
             Mood::NoSegmentation(errno) => (piece.datagrams() > 1).then_some(errno),
-            Mood::Mtu(mtu) => (piece.segment.min(piece.len) > mtu).then_some(libc::EMSGSIZE),
+            Mood::Mtu(mtu, run) => {
+                let errno = if piece.datagrams() > 1 { run } else { libc::EMSGSIZE };
+                (piece.segment.min(piece.len) > mtu).then_some(errno)
+            }
         }
     }
 
@@ -89,7 +92,8 @@ fn mood() -> impl Strategy<Value = Mood> {
             libc::EMSGSIZE, libc::EINVAL, libc::EIO, libc::ECONNREFUSED, libc::EDESTADDRREQ,
         ]).prop_map(Mood::Refuses),
         1 => prop::sample::select(vec![libc::EINVAL, libc::EIO]).prop_map(Mood::NoSegmentation),
-        1 => (1usize..1500).prop_map(Mood::Mtu),
+        1 => (1usize..1500, prop::sample::select(vec![libc::EMSGSIZE, libc::EINVAL]))
+            .prop_map(|(mtu, run)| Mood::Mtu(mtu, run)),
     ]
 }
 
@@ -131,13 +135,20 @@ proptest! {
             match kernel.moods[index] {
                 Mood::Fine | Mood::NoSegmentation(_) => prop_assert_eq!(bytes, message.len),
                 Mood::Refuses(_) => prop_assert_eq!(bytes, 0),
-                Mood::Mtu(mtu) if message.segment <= mtu => prop_assert_eq!(bytes, message.len),
-                Mood::Mtu(_) => {}
+                Mood::Mtu(mtu, _) if message.segment <= mtu => {
+                    prop_assert_eq!(bytes, message.len);
+                }
+                Mood::Mtu(mtu, _) => {
+                    let last = message.len - message.segment * (message.segments() - 1);
+                    prop_assert_eq!(bytes, if last <= mtu { last } else { 0 }, "what fits is sent");
+                }
             }
         }
         let dropped: u64 = counters.drops().iter().map(|(_, count)| count).sum();
         prop_assert_eq!(counters.datagrams + dropped, total);
         prop_assert_eq!(counters.buffer_full, 0);
+        let broken = kernel.moods.iter().any(|mood| matches!(mood, Mood::NoSegmentation(_)));
+        prop_assert!(broken || !plan.halted_segmentation(), "a narrow path is no fault of it");
         prop_assert_eq!(counters.runs.iter().sum::<u64>(), counters.messages);
     }
 
