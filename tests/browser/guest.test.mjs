@@ -33,10 +33,25 @@ async function negotiationsAtRest(page) {
   return page.evaluate(() => ({ ...globalThis.negotiations }));
 }
 
+/** Looks this often: the first second of a picture, or a busy machine, may fall short once. */
+const LOOKS = 4;
+
 /** Decoded frames of a seat over `ms`, at least `fps` of the camera's 30. */
 async function assertSeen(page, seat, what, fps = 15, ms = 2500) {
-  const picture = await frames(page, seat, ms);
-  assert.ok(picture.frames >= (fps * ms) / 1000, `${what}: ${JSON.stringify(picture)} in ${ms} ms`);
+  let picture;
+  for (let look = 0; look < LOOKS; look += 1) {
+    picture = await frames(page, seat, ms);
+    if (picture.frames >= (fps * ms) / 1000) return;
+  }
+  assert.fail(`${what}: ${JSON.stringify(picture)} in ${ms} ms, ${LOOKS} times`);
+}
+
+/** Nothing arrives any more, once what was under way before the mute has been read and counted. */
+async function assertSilent(page, seat, what) {
+  for (let look = 0; look < LOOKS; look += 1) {
+    if ((await received(page, seat, "audio", 500)).packets === 0) break;
+  }
+  assert.equal((await received(page, seat, "audio", 2000)).packets, 0, what);
 }
 
 test("an invited viewer goes on air, and nobody renegotiates", async () => {
@@ -57,8 +72,7 @@ test("a hard mute holds for what the viewer receives, until the host allows and 
   assert.ok(sound.packets > 20, `sound flows before: ${JSON.stringify(sound)}`);
   await guestButton(host, "Gus", "Mute microphone").click();
   await guest.getByText("Muted by the host").waitFor();
-  const muted = await received(viewer, 1, "audio", 2000);
-  assert.equal(muted.packets, 0, "not one packet of sound after the mute");
+  await assertSilent(viewer, 1, "not one packet of sound after the mute");
   // A guest's client that unmutes by itself changes nothing.
   await guest.evaluate(() => globalThis.greenroom.publishing.mute("audio", false).catch(() => {}));
   assert.equal((await received(viewer, 1, "audio", 1500)).packets, 0, "still nothing");
