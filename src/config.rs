@@ -73,6 +73,8 @@ pub struct Media {
     pub uplink_bps: u64,
     /// Packets per second that one publisher may send.
     pub uplink_packets: u32,
+    /// Milliseconds that a part of a frame waits for the rest when a publisher sends it spread.
+    pub hold_ms: u8,
 }
 
 /// The `[tokens]` table.
@@ -114,7 +116,7 @@ impl Default for Http {
 
 impl Default for Media {
     fn default() -> Self {
-        let SfuConfig { uplink_bps, uplink_packets } = SfuConfig::default();
+        let SfuConfig { uplink_bps, uplink_packets, hold } = SfuConfig::default();
         Self {
             port: 7882,
             shards: 0,
@@ -122,6 +124,7 @@ impl Default for Media {
             public_ip: None,
             uplink_bps,
             uplink_packets,
+            hold_ms: hold.as_millis() as u8,
         }
     }
 }
@@ -175,6 +178,7 @@ impl Config {
             "media.uplink_bps must be at least 64000 and media.uplink_packets at least 50: less is \
              no voice"
         );
+        ensure!(self.media.hold_ms <= 20, "media.hold_ms must be at most 20: more would be seen");
         for origin in &self.http.embed {
             let name = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
             let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]*".contains(&b);

@@ -134,7 +134,11 @@ fn media_config(config: &Config) -> MediaConfig {
         addresses: media.addresses.clone(),
         port: media.port,
         public_ip: media.public_ip,
-        sfu: SfuConfig { uplink_bps: media.uplink_bps, uplink_packets: media.uplink_packets },
+        sfu: SfuConfig {
+            uplink_bps: media.uplink_bps,
+            uplink_packets: media.uplink_packets,
+            hold: Duration::from_millis(media.hold_ms.into()),
+        },
         ..MediaConfig::default()
     }
 }

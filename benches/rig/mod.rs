@@ -67,7 +67,11 @@ impl Rig {
     /// A room on one shard: a publisher on air and `viewers` who get its video.
     pub fn new(viewers: u16, profile: Profile) -> Self {
         let shared = Arc::new(Shared::generate().expect("a certificate"));
-        let config = SfuConfig { uplink_bps: 10_000_000_000, uplink_packets: 10_000_000 };
+        let config = SfuConfig {
+            uplink_bps: 10_000_000_000,
+            uplink_packets: 10_000_000,
+            ..SfuConfig::default()
+        };
         let mut rig = Self {
             core: Sfu::new(config, 0, shared, 1),
             now: Instant::now(),

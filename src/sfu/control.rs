@@ -260,19 +260,8 @@ impl Sfu {
         if ask {
             self.ask_key_frame(at, egress);
         }
-        self.flush_due(now, at, egress);
         self.send_nacks(now, at, egress);
         self.schedule_publication(now, at);
-    }
-
-    fn flush_due(&mut self, now: Instant, at: u32, egress: &mut Egress<'_>) {
-        let Some(publication) = publication_mut(&mut self.publications, at) else { return };
-        let Some(intake) = &mut publication.intake else { return };
-        if intake.flush_at().is_some_and(|due| due <= now)
-            && let Some(slab) = intake.take_building(&mut publication.ring, now)
-        {
-            self.fan_out(now, at, &slab, egress);
-        }
     }
 
     /// Make sure a session wakes in time.

@@ -101,13 +101,16 @@ impl Sfu {
 
     /// Remember a part of a frame that waits for the rest, and wake for whatever is due.
     pub(super) fn note_building(&mut self, now: Instant, at: u32) {
-        let waits = publication_mut(&mut self.publications, at)
-            .and_then(|publication| publication.intake.as_ref())
-            .is_some_and(|intake| intake.flush_at().is_some());
-        if waits && !self.building.contains(&at) {
+        if self.flush_at(at).is_some() && !self.building.contains(&at) {
             self.building.push(at);
         }
         self.schedule_publication(now, at);
+    }
+
+    /// When the part of a frame that a publication has must be sent.
+    pub(super) fn flush_at(&self, at: u32) -> Option<Instant> {
+        let publication = self.publications.get(at as usize)?.as_ref()?;
+        publication.intake.as_ref()?.flush_at(self.config.hold)
     }
 
     /// Send a part of a frame that waits, if few viewers or its deadline say so.
@@ -120,7 +123,7 @@ impl Sfu {
         let Some(publication) = publication_mut(&mut self.publications, at) else { return true };
         let viewers = publication.subscriptions.len();
         let Some(intake) = &mut publication.intake else { return true };
-        let Some(due) = intake.flush_at() else { return true };
+        let Some(due) = intake.flush_at(self.config.hold) else { return true };
         if viewers >= FEW_VIEWERS && due > now {
             return false;
         }

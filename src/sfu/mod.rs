@@ -32,7 +32,7 @@ pub mod transport;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use signaling::media::{AddressedMediaEvent, MediaEvent, MediaKind, RoomKey, TransportId};
 
@@ -64,11 +64,15 @@ pub struct SfuConfig {
     pub uplink_bps: u64,
     /// Uplink limit of one publish transport, packets/s.
     pub uplink_packets: u32,
+    /// Longest a part of a frame waits for the rest. Trade: a longer wait makes longer GSO runs of
+    /// what a publisher sends spread, and adds to every viewer's delay. A frame that comes at once
+    /// never waits.
+    pub hold: Duration,
 }
 
 impl Default for SfuConfig {
     fn default() -> Self {
-        Self { uplink_bps: 8_000_000, uplink_packets: 2_500 }
+        Self { uplink_bps: 8_000_000, uplink_packets: 2_500, hold: Duration::from_millis(2) }
     }
 }
 
@@ -243,7 +247,8 @@ impl Sfu {
         Ok(())
     }
 
-    /// End of a receive turn: send what waits when there are too few viewers to gain from waiting.
+    /// End of a turn: send the parts of frames whose time has come, and those that have too few viewers
+    /// to gain from waiting.
     pub fn flush(&mut self, now: Instant, egress: &mut Egress<'_>) {
         let mut waiting = std::mem::take(&mut self.building);
         waiting.retain(|at| !self.flush_if_cheap(now, *at, egress));
@@ -251,10 +256,12 @@ impl Sfu {
         self.building = waiting;
     }
 
-    /// When [`Self::handle_timeout`] is due.
+    /// When [`Self::handle_timeout`] or [`Self::flush`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.next()
+        // Not in the heap: a frame's end cancels its deadline, thirty times a second.
+        let parts = self.building.iter().filter_map(|at| self.flush_at(*at));
+        parts.chain(self.timers.next()).min()
     }
 
     /// The next fact for the control plane.

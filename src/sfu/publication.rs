@@ -21,10 +21,6 @@ use super::subscription::Subscription;
 /// thousand viewers do, and a joiner waits half a second at worst.
 pub const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Longest a part of a frame waits for the rest. Trade: a publisher's pacer spreads big frames
-/// over several milliseconds; waiting longer for a longer GSO run would add to every viewer's delay.
-pub const FLUSH_AFTER: Duration = Duration::from_millis(2);
-
 /// A publication as one shard sees it: the ring, the viewers' slots and, on the publisher's own
 /// shard, the receive side.
 #[derive(Debug)]
@@ -72,10 +68,9 @@ impl Publication {
     /// The earliest moment something must happen here without a packet.
     #[must_use]
     pub fn next_wake(&self) -> Option<Instant> {
-        let intake = self.intake.as_ref();
-        let flush = intake.and_then(Intake::flush_at);
-        let nack = intake.and_then(|i| i.receiver.as_ref()).and_then(Receiver::next_nack);
-        [flush, nack, self.key_frame.next(), self.want_at].into_iter().flatten().min()
+        let receiver = self.intake.as_ref().and_then(|intake| intake.receiver.as_ref());
+        let nack = receiver.and_then(Receiver::next_nack);
+        [nack, self.key_frame.next(), self.want_at].into_iter().flatten().min()
     }
 
     /// Open or close the gate. Closing forgets every packet from before it, here and now.
@@ -163,8 +158,32 @@ pub struct Intake {
     /// The room was told that this kind is ready.
     pub ready: bool,
     building: Option<Arc<Slab>>,
+    spacing: Spacing,
     /// Timestamp of the newest frame begun, to tell a frame's first slab from a later part.
     last_frame: Option<u32>,
+}
+
+/// How a publisher spaces the packets of one frame: at once, or spread over the frame time by a pacer.
+#[derive(Debug, Default)]
+struct Spacing {
+    newest: Option<Instant>,
+    /// The usual time between two packets of one frame.
+    gap: Duration,
+}
+
+impl Spacing {
+    fn note(&mut self, now: Instant, begins_frame: bool) {
+        let before = self.newest.replace(now);
+        if let (Some(before), false) = (before, begins_frame) {
+            self.gap = (self.gap * 7 + now.saturating_duration_since(before)) / 8;
+        }
+    }
+
+    /// How long to wait for more of a frame. Not at all if the next packet usually comes later than
+    /// `hold`: that would cost its time and win nothing.
+    fn wait(&self, hold: Duration) -> Duration {
+        if self.gap < hold { hold } else { Duration::ZERO }
+    }
 }
 
 /// What accepting a packet led to.
@@ -180,7 +199,15 @@ impl Intake {
     /// A receive side that has seen nothing.
     #[must_use]
     pub fn new(track: TrackIn) -> Self {
-        Self { track, receiver: None, epoch: 0, ready: false, building: None, last_frame: None }
+        Self {
+            track,
+            receiver: None,
+            epoch: 0,
+            ready: false,
+            building: None,
+            spacing: Spacing::default(),
+            last_frame: None,
+        }
     }
 
     /// What comes from here on is another stream to viewers.
@@ -210,10 +237,10 @@ impl Intake {
         self.track.codecs.iter().find(|c| c.rtx_pt == Some(rtx_payload_type)).map(|c| c.pt)
     }
 
-    /// When the part of a frame being built must be sent.
+    /// When the part of a frame being built must be sent, if it may wait for `hold`.
     #[must_use]
-    pub fn flush_at(&self) -> Option<Instant> {
-        self.building.as_ref().map(|slab| slab.arrived + FLUSH_AFTER)
+    pub fn flush_at(&self, hold: Duration) -> Option<Instant> {
+        self.building.as_ref().map(|slab| slab.arrived + self.spacing.wait(hold))
     }
 
     /// Take the part of a frame being built.
@@ -307,6 +334,7 @@ impl Intake {
         if begins_frame {
             self.last_frame = Some(timestamp);
         }
+        self.spacing.note(now, begins_frame);
         let slab = self.building.get_or_insert_with(|| {
             let mut slab = ring.fresh(id, packet.codec, now);
             if let Some(inner) = Arc::get_mut(&mut slab) {
@@ -359,6 +387,24 @@ mod tests {
         assert!(!ask.due(now));
         assert!(ask.due(now + KEY_FRAME_INTERVAL));
         assert!(!ask.due(now + KEY_FRAME_INTERVAL * 2), "one request served all three");
+    }
+
+    #[test]
+    fn only_a_publisher_that_sends_its_frames_at_once_is_waited_for() {
+        let hold = Duration::from_millis(2);
+        let mut now = Instant::now();
+        let mut spacing = Spacing::default();
+        let mut frames = |spacing: &mut Spacing, gap_us: u64| {
+            for packet in 0..100 {
+                spacing.note(now, packet % 5 == 0);
+                now += Duration::from_micros(if packet % 5 == 4 { 20_000 } else { gap_us });
+            }
+            spacing.wait(hold)
+        };
+        assert_eq!(spacing.wait(hold), hold);
+        assert_eq!(frames(&mut spacing, 100), hold);
+        assert_eq!(frames(&mut spacing, 2_500), Duration::ZERO);
+        assert_eq!(frames(&mut spacing, 1_500), hold, "it paces faster again");
     }
 
     #[test]
