@@ -281,6 +281,7 @@ impl Shard {
             (Count::PacketsOut, core.packets_out),
             (Count::BytesOut, core.bytes_out),
             (Count::MediaMessages, core.messages_out),
+            (Count::Rides, core.rides),
             (Count::Retransmissions, core.retransmissions),
             (Count::PaddingBytes, core.padding_bytes),
             (Count::Replays, core.replays),

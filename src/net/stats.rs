@@ -40,6 +40,7 @@ counts! {
     PacketsOut => "greenroom_packets_out_total", "RTP packets sealed for viewers, retransmissions included.";
     BytesOut => "greenroom_media_bytes_out_total", "Sealed RTP bytes for viewers.";
     MediaMessages => "greenroom_media_messages_total", "Media messages queued, one or more packets each.";
+    Rides => "greenroom_rides_total", "Sound packets sent inside a video message, which saves a message of their own.";
     Retransmissions => "greenroom_retransmissions_total", "RTP packets retransmitted to viewers.";
     PaddingBytes => "greenroom_padding_bytes_total", "RTP padding added to make packets of a run equal.";
     Replays => "greenroom_replays_total", "Slots that began with the latest frames instead of waiting for a key frame.";

@@ -462,6 +462,7 @@ impl Sfu {
             if let Some(publication) = publication_mut(&mut self.publications, at) {
                 publication.intake = None;
                 publication.gate_open = true;
+                publication.rider = None;
                 publication.ring.clear();
             }
             self.forget_publication(at);

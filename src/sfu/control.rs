@@ -1,5 +1,6 @@
 //! What comes from elsewhere than the wire: commands, other shards, time.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use signaling::media::{
@@ -13,7 +14,7 @@ use super::fanout::WANT_LASTS;
 use super::publication::ids;
 use super::relay::RelayMessage;
 use super::session::{Role, Session};
-use super::slab::PublicationId;
+use super::slab::{PublicationId, Slab};
 use super::stage::Slot;
 use super::{Sfu, publication_mut, session_mut};
 
@@ -171,18 +172,14 @@ impl Sfu {
                 }
             }
             RelayMessage::Slab(slab) => {
-                self.counters.relayed_in += 1;
-                let Some(at) = self.publication_ids.get(&slab.publication).copied() else { return };
-                let Some(publication) = publication_mut(&mut self.publications, at) else { return };
-                if !publication.gate_open {
-                    self.counters.drop(DropReason::Gate);
-                    return;
+                if let Some(at) = self.store_relayed(now, &slab) {
+                    self.fan_out(now, at, &slab, egress);
                 }
-                publication.ring.store(now, &slab);
-                if slab.key_frame {
-                    publication.key_frame.served();
+            }
+            RelayMessage::Rider(slab) => {
+                if let Some(at) = self.store_relayed(now, &slab) {
+                    self.hold_rider(now, at, &slab, egress);
                 }
-                self.fan_out(now, at, &slab, egress);
             }
             RelayMessage::Clock(id, clock) => {
                 if let Some(at) = self.publication_ids.get(&id).copied() {
@@ -190,6 +187,22 @@ impl Sfu {
                 }
             }
         }
+    }
+
+    /// Keep another shard's slab; where its publication is, if it has one here and may be seen.
+    fn store_relayed(&mut self, now: Instant, slab: &Arc<Slab>) -> Option<u32> {
+        self.counters.relayed_in += 1;
+        let at = self.publication_ids.get(&slab.publication).copied()?;
+        let publication = publication_mut(&mut self.publications, at)?;
+        if !publication.gate_open {
+            self.counters.drop(DropReason::Gate);
+            return None;
+        }
+        publication.ring.store(now, slab);
+        if slab.key_frame {
+            publication.key_frame.served();
+        }
+        Some(at)
     }
 
     fn publication_by_id(&mut self, id: PublicationId) -> Option<&mut super::Publication> {

@@ -20,6 +20,8 @@ pub struct Counters {
     pub bytes_out: u64,
     /// Media messages handed over (one or more packets each).
     pub messages_out: u64,
+    /// Sound packets that travelled in a video message, instead of in one of their own.
+    pub rides: u64,
     /// Retransmissions to viewers.
     pub retransmissions: u64,
     /// Bytes of RTP padding added to equalise segments.
@@ -54,6 +56,7 @@ impl Default for Counters {
             packets_out: 0,
             bytes_out: 0,
             messages_out: 0,
+            rides: 0,
             retransmissions: 0,
             padding_bytes: 0,
             replays: 0,

@@ -13,6 +13,10 @@ pub const BATCH_MESSAGES: usize = 16;
 /// the largest size always remains.
 const BATCH_BYTES: usize = 256 * 1024;
 
+/// Datagrams of a message that others may still join: a slab's, so that a message stays below the 64
+/// datagrams and 64 KiB that a kernel takes as one.
+const MAX_RIDDEN: usize = 32;
+
 /// Where a datagram goes: which of the shard's sockets (one per local address), and to whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Path {
@@ -107,6 +111,27 @@ impl<'a> Egress<'a> {
         let len = self.batch.bytes.len() - start;
         if len > 0 {
             self.batch.messages.push(Message { path, start, len, segment });
+        }
+    }
+
+    /// Whether `len` bytes for `path` can travel as the last, shorter datagram of the newest message:
+    /// one walk of the network stack less.
+    #[must_use]
+    pub fn can_ride(&self, path: Path, len: usize) -> bool {
+        self.batch.messages.last().is_some_and(|last| {
+            last.path == path
+                && last.start + last.len == self.batch.bytes.len()
+                && last.len.is_multiple_of(last.segment)
+                && len <= last.segment
+                && last.len / last.segment < MAX_RIDDEN
+        })
+    }
+
+    /// Count what was appended to [`Self::buffer`] since [`Self::can_ride`] said yes to the newest message.
+    pub fn ride(&mut self) {
+        let end = self.batch.bytes.len();
+        if let Some(last) = self.batch.messages.last_mut() {
+            last.len = end - last.start;
         }
     }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use signaling::media::MediaKind;
+
 use crate::rtp::rtcp::{FullIntraRequest, build};
 
 use super::counters::Counters;
@@ -34,13 +36,67 @@ impl Sfu {
         slab: &Arc<Slab>,
         egress: &mut Egress<'_>,
     ) {
+        self.relay(now, at, slab, RelayMessage::Slab);
+        self.release_rider(now, at, egress);
+        self.deliver_to_all(now, at, slab, egress);
+    }
+
+    /// Send the sound packet that waits, before a newer one.
+    fn release_rider(&mut self, now: Instant, at: u32, egress: &mut Egress<'_>) {
+        let publication = publication_mut(&mut self.publications, at);
+        if let Some(before) = publication.and_then(|publication| publication.rider.take()) {
+            self.deliver_to_all(now, at, &before, egress);
+        }
+    }
+
+    /// Keep a sound packet until the video frame which is about to come, here and on other shards.
+    pub(super) fn hold_rider(
+        &mut self,
+        now: Instant,
+        at: u32,
+        slab: &Arc<Slab>,
+        egress: &mut Egress<'_>,
+    ) {
+        self.relay(now, at, slab, RelayMessage::Rider);
+        self.release_rider(now, at, egress);
+        let Some(publication) = publication_mut(&mut self.publications, at) else { return };
+        publication.rider = Some(Arc::clone(slab));
+        self.note_building(now, at);
+    }
+
+    fn relay(
+        &mut self,
+        now: Instant,
+        at: u32,
+        slab: &Arc<Slab>,
+        message: fn(Arc<Slab>) -> RelayMessage,
+    ) {
         let Some(publication) = publication_mut(&mut self.publications, at) else { return };
         for (shard, until) in &publication.wanted_by {
             if *until > now {
-                self.relays.push_back((*shard, RelayMessage::Slab(Arc::clone(slab))));
+                self.relays.push_back((*shard, message(Arc::clone(slab))));
                 self.counters.relayed_out += 1;
             }
         }
+    }
+
+    /// The sound packet that waits for this slab's publisher to send video, with its publication.
+    fn take_rider(&mut self, slab: &Slab) -> Option<(u32, Arc<Slab>)> {
+        if slab.publication.kind != MediaKind::Video {
+            return None;
+        }
+        let sound = PublicationId { kind: MediaKind::Audio, ..slab.publication };
+        let at = *self.publication_ids.get(&sound)?;
+        Some((at, publication_mut(&mut self.publications, at)?.rider.take()?))
+    }
+
+    fn deliver_to_all(&mut self, now: Instant, at: u32, slab: &Arc<Slab>, egress: &mut Egress<'_>) {
+        if publication_mut(&mut self.publications, at).is_none() {
+            return;
+        }
+        let rider = self.take_rider(slab);
+        let mut riders = Riders::new(&rider, &mut self.publications);
+        let Some(publication) = publication_mut(&mut self.publications, at) else { return };
         let (id, clock) = (publication.id, publication.clock);
         let mut waiting = false;
         for subscription in &mut publication.subscriptions {
@@ -48,18 +104,25 @@ impl Sfu {
                 continue;
             };
             match deliver(now, subscription, session, slab, egress, &mut self.counters) {
-                Ok(()) if subscription.take_report_due() => {
-                    report(now, id, clock, subscription, session, &mut self.scratch, egress);
+                Ok(()) => {
+                    riders.ride(now, subscription, session, egress, &mut self.counters);
+                    if subscription.take_report_due() {
+                        report(now, id, clock, subscription, session, &mut self.scratch, egress);
+                    }
                 }
-                Ok(()) => {}
                 Err(reason) => {
                     waiting |= reason == DropReason::AwaitKeyFrame;
                     self.counters.drop(reason);
                 }
             }
         }
+        riders.put_back(&mut self.publications);
         if waiting {
             self.want_key_frame(now, at, egress);
+        }
+        if let Some((sound, rider)) = rider {
+            // To those it did not fit with, and those who do not watch the video.
+            self.deliver_to_all(now, sound, &rider, egress);
         }
     }
 
@@ -107,13 +170,12 @@ impl Sfu {
         self.schedule_publication(now, at);
     }
 
-    /// When the part of a frame that a publication has must be sent.
+    /// When what waits at a publication must be sent.
     pub(super) fn flush_at(&self, at: u32) -> Option<Instant> {
-        let publication = self.publications.get(at as usize)?.as_ref()?;
-        publication.intake.as_ref()?.flush_at(self.config.hold)
+        self.publications.get(at as usize)?.as_ref()?.flush_at(self.config.hold)
     }
 
-    /// Send a part of a frame that waits, if few viewers or its deadline say so.
+    /// Send what waits at a publication, if few viewers or its deadline say so.
     pub(super) fn flush_if_cheap(
         &mut self,
         now: Instant,
@@ -121,14 +183,14 @@ impl Sfu {
         egress: &mut Egress<'_>,
     ) -> bool {
         let Some(publication) = publication_mut(&mut self.publications, at) else { return true };
-        let viewers = publication.subscriptions.len();
-        let Some(intake) = &mut publication.intake else { return true };
-        let Some(due) = intake.flush_at(self.config.hold) else { return true };
-        if viewers >= FEW_VIEWERS && due > now {
+        let Some(due) = publication.flush_at(self.config.hold) else { return true };
+        if publication.subscriptions.len() >= FEW_VIEWERS && due > now {
             return false;
         }
-        if let Some(slab) = intake.take_building(&mut publication.ring, now) {
-            self.fan_out(now, at, &slab, egress);
+        let intake = publication.intake.as_mut();
+        match intake.and_then(|intake| intake.take_building(&mut publication.ring, now)) {
+            Some(slab) => self.fan_out(now, at, &slab, egress),
+            None => self.release_rider(now, at, egress),
         }
         true
     }
@@ -195,6 +257,58 @@ impl Sfu {
             }
         }
     }
+}
+
+/// A waiting sound packet and the slots of its viewers, out of their publication while the video's
+/// viewers are gone through.
+struct Riders {
+    sound: Option<(u32, Arc<Slab>)>,
+    slots: Vec<Subscription>,
+}
+
+impl Riders {
+    fn new(rider: &Option<(u32, Arc<Slab>)>, publications: &mut [Option<Publication>]) -> Self {
+        let slots = rider.as_ref().and_then(|(at, _)| publication_mut(publications, *at));
+        let slots = slots.map(|sound| std::mem::take(&mut sound.subscriptions)).unwrap_or_default();
+        Self { sound: rider.clone(), slots }
+    }
+
+    fn put_back(self, publications: &mut [Option<Publication>]) {
+        if let Some(sound) = self.sound.and_then(|(at, _)| publication_mut(publications, at)) {
+            sound.subscriptions = self.slots;
+        }
+    }
+
+    /// Behind the message a viewer of the video has just got.
+    fn ride(
+        &mut self,
+        now: Instant,
+        video: &mut Subscription,
+        session: &Session,
+        egress: &mut Egress<'_>,
+        counters: &mut Counters,
+    ) {
+        let Some((at, slab)) = &self.sound else { return };
+        let known = self.slots.get(video.rider as usize);
+        if known.is_none_or(|slot| slot.session != video.session) {
+            let Some(position) = position_in(session, *at) else { return };
+            video.rider = position;
+        }
+        let Some(slot) = self.slots.get_mut(video.rider as usize) else { return };
+        let transport = &session.transport;
+        if let (Some(sender), Some(path)) = (transport.srtp_sender(), transport.path()) {
+            slot.ride(now, slab, sender, path, egress, counters);
+        }
+    }
+}
+
+/// Where a session's slot is among a publication's subscriptions.
+fn position_in(session: &Session, at: u32) -> Option<u32> {
+    let Role::Watch(watcher) = &session.role else { return None };
+    watcher.slots.iter().find_map(|slot| match slot.place {
+        Place::Attached { publication, position } if publication == at => Some(position),
+        _ => None,
+    })
 }
 
 fn deliver(

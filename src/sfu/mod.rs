@@ -23,6 +23,7 @@ mod publisher;
 mod random;
 mod receiver;
 pub mod relay;
+mod repair;
 mod session;
 pub mod slab;
 mod stage;
@@ -44,7 +45,7 @@ use counters::Counters;
 use demux::Demux;
 use drop_reason::DropReason;
 use egress::{Egress, Path};
-use publication::Publication;
+use publication::{Publication, RIDER_WAITS};
 use random::Random;
 use relay::RelayMessage;
 use session::{Role, Session};
@@ -226,6 +227,11 @@ impl Sfu {
         let header = RtpHeader::parse(packet).map_err(|_| DropReason::RtpMalformed)?;
         publisher.note_arrival(now, &header, packet);
         let stream = publisher.stream(&header, packet)?;
+        let sound = stream.kind == MediaKind::Audio;
+        if !sound && !stream.rtx {
+            publisher.cadence.note(now, header.timestamp);
+        }
+        let may_ride = sound && publisher.cadence.expects(now, RIDER_WAITS);
         let id = PublicationId { transport: session.id, kind: stream.kind };
         let at = *self.publication_ids.get(&id).ok_or(DropReason::UnknownSsrc)?;
         let publication =
@@ -242,7 +248,11 @@ impl Sfu {
             self.tell(index, MediaEvent::MediaReady(stream.kind));
         }
         for slab in accepted.slabs.into_iter().flatten() {
-            self.fan_out(now, at, &slab, egress);
+            if may_ride {
+                self.hold_rider(now, at, &slab, egress);
+            } else {
+                self.fan_out(now, at, &slab, egress);
+            }
         }
         Ok(())
     }

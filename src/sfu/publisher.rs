@@ -6,6 +6,7 @@ use signaling::media::MediaKind;
 
 use crate::rtp::extensions;
 use crate::rtp::packet::RtpHeader;
+use crate::rtp::seq::timestamp_is_newer;
 use crate::rtp::track::TrackIn;
 
 use super::bandwidth::arrivals::{self, Arrivals};
@@ -27,6 +28,39 @@ pub struct Stream {
     pub rtx: bool,
 }
 
+/// When a publisher's next video frame is likely to come.
+#[derive(Debug, Default)]
+pub struct Cadence {
+    /// Timestamp and arrival of the newest frame.
+    newest: Option<(u32, Instant)>,
+    interval: Duration,
+}
+
+impl Cadence {
+    /// A frame later than expected by this much is not about to come any more: the camera paused.
+    const SLACK: Duration = Duration::from_millis(2);
+
+    /// A video packet with this timestamp arrived.
+    pub fn note(&mut self, now: Instant, timestamp: u32) {
+        match self.newest {
+            Some((newest, _)) if !timestamp_is_newer(timestamp, newest) => {}
+            before => {
+                if let Some((_, at)) = before {
+                    self.interval = (self.interval * 7 + now.saturating_duration_since(at)) / 8;
+                }
+                self.newest = Some((timestamp, now));
+            }
+        }
+    }
+
+    /// Whether a frame is likely to begin before `now + within`.
+    #[must_use]
+    pub fn expects(&self, now: Instant, within: Duration) -> bool {
+        let due = self.newest.map(|(_, at)| at + self.interval);
+        due.is_some_and(|due| now <= due + Self::SLACK && due <= now + within)
+    }
+}
+
 /// The ingress state of one publish transport.
 #[derive(Debug)]
 pub struct Publisher {
@@ -37,6 +71,8 @@ pub struct Publisher {
     transport_cc: Option<u8>,
     /// Uplink limit.
     pub policer: Policer,
+    /// Of its video, if it has one.
+    pub cadence: Cadence,
     /// When the next transport-wide feedback is due.
     pub feedback_at: Instant,
     /// When the next receiver report is due.
@@ -64,6 +100,7 @@ impl Publisher {
             arrivals: (transport_cc.is_some() && wants_feedback).then(|| Arrivals::new(now)),
             transport_cc,
             policer,
+            cadence: Cadence::default(),
             feedback_at: now + arrivals::INTERVAL,
             report_at: now + REPORT_INTERVAL,
         }
@@ -121,5 +158,29 @@ impl Publisher {
     #[must_use]
     pub fn next_due(&self) -> Instant {
         if self.arrivals.is_some() { self.feedback_at.min(self.report_at) } else { self.report_at }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "a test needs a starting point in time")]
+    use super::*;
+
+    #[test]
+    fn a_steady_camera_is_expected_and_a_paused_one_is_not() {
+        let wait = Duration::from_millis(5);
+        let mut now = Instant::now();
+        let mut cadence = Cadence::default();
+        assert!(!cadence.expects(now, wait), "nothing is known");
+        for frame in 1..100 {
+            now += Duration::from_micros(33_333);
+            cadence.note(now, frame * 3000);
+            cadence.note(now + Duration::from_millis(3), frame * 3000);
+        }
+        let after = |ms| now + Duration::from_millis(ms);
+        assert!(!cadence.expects(after(10), wait));
+        assert!(cadence.expects(after(30), wait));
+        assert!(cadence.expects(after(34), wait), "a little late");
+        assert!(!cadence.expects(after(40), wait), "paused");
     }
 }

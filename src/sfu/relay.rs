@@ -27,6 +27,8 @@ pub enum RelayMessage {
     KeyFrame(PublicationId),
     /// A flushed part of a frame.
     Slab(Arc<Slab>),
+    /// A sound packet that may wait for the video frame which is about to come.
+    Rider(Arc<Slab>),
     /// A sender report arrived.
     Clock(PublicationId, ClockPair),
 }

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use crate::rtp::codec::PictureShift;
-use crate::rtp::packet::FixedHeader;
+use crate::rtp::packet::{FIXED_HEADER_LEN, FixedHeader};
 use crate::rtp::rtcp::SenderInfo;
 use crate::rtp::seq::timestamp_is_newer;
 use crate::rtp::track::{Codec, TrackOut};
@@ -17,20 +17,10 @@ use super::drop_reason::DropReason;
 use super::egress::{Egress, Path};
 use super::picture::PictureCounters;
 use super::relay::ClockPair;
+use super::repair::Repair;
 use super::slab::{MAX_PAYLOAD, PublicationId, Run, Slab, SlabPacket, SlabRing};
 use super::transport::SrtpSender;
 
-/// Retransmissions per second and viewer. Trade: repairs 4 % loss of a 2 500 packets/s stream, and
-/// a NACK storm buys an attacker no more than this.
-const REPAIRS_PER_SECOND: f64 = 100.0;
-/// Share of a viewer's media bytes that may be spent on retransmissions.
-const REPAIR_SHARE: f64 = 0.25;
-/// Repair bytes a new viewer starts with: one key frame of a 2.5 Mbit/s stream.
-const REPAIR_START_BYTES: f64 = 64.0 * 1024.0;
-/// Wait between two retransmissions of one packet while the round trip is unknown.
-const REPAIR_INTERVAL: Duration = Duration::from_millis(40);
-/// Recently repaired numbers remembered per viewer.
-const REPAIR_MEMORY: usize = 64;
 /// How much closer the frames of a replay are than they were: 33 ms become 1 ms.
 const REPLAY_SQUEEZE: u32 = 32;
 /// Zeroes to pad from; the last octet of padding is its count (RFC 3550 5.1).
@@ -119,17 +109,6 @@ fn payload_types(track: &TrackOut) -> PayloadTypes {
     types
 }
 
-/// Retransmission budget and memory; made at a viewer's first NACK.
-#[derive(Debug)]
-struct Repair {
-    packets: f64,
-    bytes: f64,
-    refilled: Instant,
-    octets_at_refill: u64,
-    recent: [(u64, Instant); REPAIR_MEMORY],
-    next: usize,
-}
-
 /// The outgoing state of one slot of one viewer.
 #[derive(Debug)]
 pub struct Subscription {
@@ -153,6 +132,10 @@ pub struct Subscription {
     packets: u64,
     octets: u64,
     report_due: bool,
+    /// Where in the sound's subscriptions this viewer was found last.
+    pub rider: u32,
+    /// The sound packet that has ridden and is not to be sent again.
+    ridden: Option<u64>,
     repair: Option<Box<Repair>>,
     round_trip: Option<Duration>,
     reported: Option<(u32, Instant)>,
@@ -182,6 +165,8 @@ impl Subscription {
             packets: 0,
             octets: 0,
             report_due: false,
+            rider: u32::MAX,
+            ridden: None,
             repair: None,
             round_trip: None,
             reported: None,
@@ -202,18 +187,53 @@ impl Subscription {
         counters: &mut Counters,
     ) -> Result<(), DropReason> {
         let anchor = self.anchored(now, slab, None)?;
-        if slab.packets().first().is_some_and(|p| p.sequence < anchor.first) {
+        let first = slab.packets().first().map(|packet| packet.sequence);
+        if first.is_some_and(|first| first < anchor.first) {
             return Err(DropReason::TooLate);
+        }
+        if first.is_some() && first == self.ridden {
+            return Ok(());
         }
         for run in slab.runs() {
             self.send_run(&anchor, slab, *run, sender, path, egress, counters);
         }
+        self.note_sent(now, &anchor, slab);
+        Ok(())
+    }
+
+    /// Send a sound packet as the last datagram of the viewer's newest message, if it fits there. If
+    /// not, [`Self::forward`] sends it later.
+    pub fn ride(
+        &mut self,
+        now: Instant,
+        slab: &Slab,
+        sender: &SrtpSender,
+        path: Path,
+        egress: &mut Egress<'_>,
+        counters: &mut Counters,
+    ) {
+        let [packet] = slab.packets() else { return };
+        let len = FIXED_HEADER_LEN + slab.payload(packet).len() + sender.overhead();
+        if !egress.can_ride(path, len) {
+            return;
+        }
+        let Ok(anchor) = self.anchored(now, slab, None) else { return };
+        if packet.sequence < anchor.first {
+            return;
+        }
+        self.seal(&anchor, slab, packet, sender, egress.buffer(), counters);
+        egress.ride();
+        counters.rides += 1;
+        self.ridden = Some(packet.sequence);
+        self.note_sent(now, &anchor, slab);
+    }
+
+    fn note_sent(&mut self, now: Instant, anchor: &Anchor, slab: &Slab) {
         let timestamp = anchor.timestamp(slab.timestamp);
         if timestamp_is_newer(timestamp, self.last_timestamp) {
             self.last_timestamp = timestamp;
         }
         self.last_sent = Some(now);
-        Ok(())
     }
 
     /// Begin with what is kept since a fresh key frame instead of waiting for the next one.
@@ -249,31 +269,44 @@ impl Subscription {
         let start = egress.begin();
         let mut segment = 0;
         for packet in slab.run(run) {
-            let index = anchor.index(packet);
-            let payload = slab.payload(packet);
-            let header = self.header(anchor, slab, packet, index);
-            let padding = &PADDING[packet.pad as usize][..packet.pad as usize];
-            let out = egress.buffer();
-            let before = out.len();
-            match packet.picture.apply(payload, anchor.picture) {
-                None => sender.seal_rtp(&header, payload, padding, index, out),
-                Some(head) => {
-                    let rewritten = Rewritten::new(&[], head.bytes(), payload);
-                    sender.seal_rtp(&header, rewritten.bytes(), padding, index, out);
-                }
-            }
-            let sealed = egress.buffer().len() - before;
+            let sealed = self.seal(anchor, slab, packet, sender, egress.buffer(), counters);
             segment = segment.max(sealed);
-            self.next_index = self.next_index.max(index + 1);
-            self.pictures.note(&packet.picture, anchor.picture);
-            self.octets += payload.len() as u64;
-            self.packets += 1;
-            counters.packets_out += 1;
-            counters.bytes_out += sealed as u64;
-            counters.padding_bytes += u64::from(packet.pad);
         }
         egress.commit(path, start, segment);
         counters.messages_out += 1;
+    }
+
+    /// Append one sealed packet to `out`; its length.
+    fn seal(
+        &mut self,
+        anchor: &Anchor,
+        slab: &Slab,
+        packet: &SlabPacket,
+        sender: &SrtpSender,
+        out: &mut Vec<u8>,
+        counters: &mut Counters,
+    ) -> usize {
+        let index = anchor.index(packet);
+        let payload = slab.payload(packet);
+        let header = self.header(anchor, slab, packet, index);
+        let padding = &PADDING[packet.pad as usize][..packet.pad as usize];
+        let before = out.len();
+        match packet.picture.apply(payload, anchor.picture) {
+            None => sender.seal_rtp(&header, payload, padding, index, out),
+            Some(head) => {
+                let rewritten = Rewritten::new(&[], head.bytes(), payload);
+                sender.seal_rtp(&header, rewritten.bytes(), padding, index, out);
+            }
+        }
+        let sealed = out.len() - before;
+        self.next_index = self.next_index.max(index + 1);
+        self.pictures.note(&packet.picture, anchor.picture);
+        self.octets += payload.len() as u64;
+        self.packets += 1;
+        counters.packets_out += 1;
+        counters.bytes_out += sealed as u64;
+        counters.padding_bytes += u64::from(packet.pad);
+        sealed
     }
 
     fn header(&self, anchor: &Anchor, slab: &Slab, packet: &SlabPacket, index: u64) -> [u8; 12] {
@@ -328,6 +361,7 @@ impl Subscription {
             picture: self.pictures.shift_to(&first.picture),
         };
         self.anchor = Some(anchor);
+        self.ridden = None;
         self.report_due = true;
         Ok(anchor)
     }
@@ -375,7 +409,9 @@ impl Subscription {
             return Err(DropReason::NackTooLate);
         }
         let payload = slab.payload(packet);
-        self.spend(now, index, payload.len())?;
+        let octets = self.octets;
+        let repair = self.repair.get_or_insert_with(|| Box::new(Repair::new(now, octets)));
+        repair.spend(now, index, payload.len(), octets, self.round_trip)?;
         let start = egress.begin();
         let out = egress.buffer();
         let patched = packet.picture.apply(payload, anchor.picture);
@@ -411,43 +447,6 @@ impl Subscription {
         counters.packets_out += 1;
         counters.bytes_out += sealed as u64;
         counters.messages_out += 1;
-        Ok(())
-    }
-
-    /// Take one retransmission of `bytes` from the budget.
-    fn spend(&mut self, now: Instant, index: u64, bytes: usize) -> Result<(), DropReason> {
-        let interval = self.round_trip.unwrap_or(REPAIR_INTERVAL);
-        let octets = self.octets;
-        let repair = self.repair.get_or_insert_with(|| {
-            Box::new(Repair {
-                packets: REPAIRS_PER_SECOND,
-                bytes: REPAIR_START_BYTES,
-                refilled: now,
-                octets_at_refill: octets,
-                recent: [(u64::MAX, now); REPAIR_MEMORY],
-                next: 0,
-            })
-        });
-        let repeated = repair
-            .recent
-            .iter()
-            .any(|(i, at)| *i == index && now.saturating_duration_since(*at) < interval);
-        if repeated {
-            return Err(DropReason::NackRepeated);
-        }
-        let elapsed = now.saturating_duration_since(repair.refilled).as_secs_f64();
-        repair.refilled = now;
-        repair.packets = (repair.packets + elapsed * REPAIRS_PER_SECOND).min(REPAIRS_PER_SECOND);
-        let media = (octets - repair.octets_at_refill) as f64;
-        repair.octets_at_refill = octets;
-        repair.bytes = (repair.bytes + media * REPAIR_SHARE).min(REPAIR_START_BYTES);
-        if repair.packets < 1.0 || repair.bytes < bytes as f64 {
-            return Err(DropReason::NackBudget);
-        }
-        repair.packets -= 1.0;
-        repair.bytes -= bytes as f64;
-        repair.recent[repair.next] = (index, now);
-        repair.next = (repair.next + 1) % REPAIR_MEMORY;
         Ok(())
     }
 

@@ -118,6 +118,65 @@ fn mute_lets_not_one_packet_out_and_unmute_starts_with_a_key_frame() {
 }
 
 #[test]
+fn sound_rides_with_the_video_and_comes_once_in_order() {
+    for seed in seeds(4) {
+        println!("SIM_SEED={seed}");
+        let mut world = World::new(seed, 2, Conditions::CLEAN);
+        // Every fifth packet then comes just before a frame.
+        let late = Duration::from_millis(2 + seed % 4);
+        let host = world.add_speaker(ROOM, 0, 5, 65_500, Some(late));
+        // Enough viewers on each shard for waiting to pay.
+        let viewers: Vec<_> = (0..40).map(|n| world.add_viewer(ROOM, n % 2, Seat::HOST)).collect();
+        world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
+        world.run_for(Duration::from_secs(6));
+        let index = world.peer_of(host);
+        let sent = world.peers[index].publish().sound.as_ref().unwrap().sent;
+        for viewer in viewers {
+            let heard = &world.peers[viewer].watch().sound;
+            assert!(heard.len() as u32 + 60 > sent, "seed {seed}: {} of {sent}", heard.len());
+            for pair in heard.windows(2) {
+                let ((before, said), (after, says)) = (pair[0], pair[1]);
+                assert_eq!((before.wrapping_add(1), said + 1), (after, says), "seed {seed}");
+            }
+        }
+        for shard in &world.shards {
+            let counters = shard.counters();
+            let packets = u64::from(sent) * 20;
+            assert!(counters.rides * 10 > packets, "{} of {packets} ride", counters.rides);
+        }
+    }
+}
+
+#[test]
+fn a_rider_of_a_muted_microphone_is_not_sent() {
+    let mut world = World::new(9, 2, Conditions::CLEAN);
+    let host = world.add_speaker(ROOM, 0, 5, 1, Some(Duration::from_millis(2)));
+    for n in 0..32 {
+        world.add_viewer(ROOM, n % 2, Seat::HOST);
+    }
+    world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
+    world.run_for(Duration::from_secs(2));
+    let sent = |world: &World| world.shards.iter().map(|s| s.counters().packets_out).sum::<u64>();
+    let close = |kind, open| ShardCommand::SetGate { id: host, kind, open };
+    // At every phase of sound to picture, which repeats after 100 ms: one packet of five waits.
+    for phase in 0..25 {
+        world.run_for(Duration::from_millis(100 + phase * 4));
+        world.command_all(&close(MediaKind::Audio, false));
+        let rides = world.shards.iter().map(|s| s.counters().rides).sum::<u64>();
+        assert!(rides > 32 * 5, "they do ride");
+        world.run_for(Duration::from_millis(40));
+        let still = world.shards.iter().map(|s| s.counters().rides).sum::<u64>();
+        assert_eq!(rides, still, "phase {phase}: with the next frame");
+        world.command_all(&close(MediaKind::Video, false));
+        let before = sent(&world);
+        world.run_for(Duration::from_millis(40));
+        assert_eq!(before, sent(&world), "phase {phase}: by itself");
+        world.command_all(&close(MediaKind::Audio, true));
+        world.command_all(&close(MediaKind::Video, true));
+    }
+}
+
+#[test]
 fn replacing_the_source_keeps_numbers_continuous() {
     let mut world = World::new(3, 2, Conditions::CLEAN);
     let first = world.add_publisher(ROOM, 0, 3, 100);

@@ -31,6 +31,9 @@ const NACK_INTERVAL: Duration = Duration::from_millis(20);
 /// Media SSRC, RTX SSRC and payload types of the video we publish or watch.
 pub const VIDEO_PT: u8 = 96;
 pub const RTX_PT: u8 = 97;
+pub const SOUND_PT: u8 = 111;
+/// Time between two sound packets.
+const SOUND_INTERVAL: Duration = Duration::from_millis(20);
 /// Header extension id of the transport-wide sequence number.
 pub const TRANSPORT_CC: u8 = 3;
 
@@ -76,6 +79,16 @@ pub struct Publish {
     pub key_frame_requests: u32,
     pub nacked: u32,
     pub feedback: u32,
+    pub sound: Option<Sound>,
+}
+
+/// Fifty packets a second, beside the video.
+pub struct Sound {
+    pub ssrc: u32,
+    pub sent: u32,
+    /// How much later than the video it begins.
+    late: Duration,
+    next: Option<Instant>,
 }
 
 /// What a viewer received, by unwrapped sequence number.
@@ -96,6 +109,9 @@ pub struct Watch {
     key_frame_seen: bool,
     asked_at: Option<Instant>,
     pub reports: u32,
+    /// The SSRC of its sound slot, and what came there: sequence number and what the publisher counted.
+    pub sound_ssrc: u32,
+    pub sound: Vec<(u16, u32)>,
 }
 
 impl Peer {
@@ -171,7 +187,10 @@ impl Peer {
             return self.next_check;
         }
         let media = match &self.media {
-            Media::Publish(publish) if self.connected() => Some(publish.next_frame),
+            Media::Publish(publish) if self.connected() => {
+                let sound = publish.sound.as_ref().and_then(|sound| sound.next);
+                sound.into_iter().chain([publish.next_frame]).min()
+            }
             Media::Watch(watch) => watch.next_nack,
             Media::Publish(_) => None,
         };
@@ -315,10 +334,14 @@ impl Publish {
             key_frame_requests: 0,
             nacked: 0,
             feedback: 0,
+            sound: None,
         }
     }
 
     fn tick(&mut self, now: Instant, seal: &mut Context, out: &mut VecDeque<Vec<u8>>) {
+        if let Some(sound) = &mut self.sound {
+            sound.tick(now, seal, out);
+        }
         if self.next_frame > now {
             return;
         }
@@ -413,6 +436,32 @@ impl Publish {
     }
 }
 
+impl Sound {
+    pub fn new(late: Duration, ssrc: u32) -> Self {
+        Self { ssrc, sent: 0, late, next: None }
+    }
+
+    fn tick(&mut self, now: Instant, seal: &mut Context, out: &mut VecDeque<Vec<u8>>) {
+        if *self.next.get_or_insert(now + self.late) > now {
+            return;
+        }
+        self.next = Some(now + SOUND_INTERVAL);
+        let header = FixedHeader {
+            padding: false,
+            marker: false,
+            payload_type: SOUND_PT,
+            sequence: self.sent as u16,
+            timestamp: self.sent.wrapping_mul(960),
+            ssrc: self.ssrc,
+        };
+        let mut packet = header.to_bytes().to_vec();
+        packet.extend_from_slice(&self.sent.to_be_bytes());
+        packet.resize(packet.len() + 60 + self.sent as usize % 40, 7);
+        out.push_back(seal.encrypt_rtp(&packet).unwrap().to_vec());
+        self.sent += 1;
+    }
+}
+
 impl Watch {
     pub fn new(ssrc: u32, rtx_ssrc: u32) -> Self {
         Self { ssrc, rtx_ssrc, ..Self::default() }
@@ -421,6 +470,12 @@ impl Watch {
     fn receive(&mut self, now: Instant, packet: &[u8]) {
         let header = RtpHeader::parse(packet).expect("the server's RTP is well formed");
         let payload = header.payload(packet);
+        if header.payload_type == SOUND_PT {
+            assert_eq!(header.ssrc, self.sound_ssrc);
+            let count = u32::from_be_bytes([payload[0], payload[1], payload[2], payload[3]]);
+            self.sound.push((header.sequence, count));
+            return;
+        }
         let (sequence, payload, repaired) = if header.ssrc == self.rtx_ssrc {
             assert_eq!(header.payload_type, RTX_PT);
             (u16::from_be_bytes([payload[0], payload[1]]), &payload[2..], true)

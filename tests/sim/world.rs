@@ -19,7 +19,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use signaling::media::{Audience, MediaEvent, MediaKind, RoomKey, Seat, TransportId};
 
-use crate::peer::{Media, Peer, Publish, RTX_PT, TRANSPORT_CC, VIDEO_PT, Watch};
+use crate::peer::{Media, Peer, Publish, RTX_PT, SOUND_PT, Sound, TRANSPORT_CC, VIDEO_PT, Watch};
 
 /// What the network does to each datagram.
 #[derive(Clone, Copy)]
@@ -107,8 +107,30 @@ impl World {
         packets: u16,
         first: u16,
     ) -> TransportId {
+        self.add_speaker(room, shard, packets, first, None)
+    }
+
+    /// A publisher with sound that begins `sound` later than the video.
+    pub fn add_speaker(
+        &mut self,
+        room: RoomKey,
+        shard: u8,
+        packets: u16,
+        first: u16,
+        sound: Option<Duration>,
+    ) -> TransportId {
         let ssrc = 1000 + self.peers.len() as u32 * 10;
-        let publish = Publish::new(self.now, ssrc, packets, first);
+        let mut publish = Publish::new(self.now, ssrc, packets, first);
+        publish.sound = sound.map(|late| Sound::new(late, ssrc + 2));
+        let heard = publish.sound.as_ref().map(|sound| TrackIn {
+            mid: "0".to_owned(),
+            kind: MediaKind::Audio,
+            codecs: vec![opus()],
+            extensions: ExtensionIds::default(),
+            feedback: FeedbackKinds::default(),
+            ssrc: Some(sound.ssrc),
+            rtx_ssrc: None,
+        });
         let track = TrackIn {
             mid: "1".to_owned(),
             kind: MediaKind::Video,
@@ -126,10 +148,11 @@ impl World {
             ssrc: Some(publish.ssrc),
             rtx_ssrc: Some(publish.rtx_ssrc),
         };
-        self.add(room, shard, Media::Publish(publish), |_| Purpose::Publish(vec![track]))
+        let tracks = heard.into_iter().chain([track]).collect();
+        self.add(room, shard, Media::Publish(publish), |_| Purpose::Publish(tracks))
     }
 
-    /// A viewer with a video slot for one seat.
+    /// A viewer with a sound slot and a video slot for one seat.
     pub fn add_viewer(&mut self, room: RoomKey, shard: u8, seat: Seat) -> usize {
         let ssrc = 500_000 + self.peers.len() as u32 * 10;
         let track = TrackOut {
@@ -140,8 +163,17 @@ impl World {
             rtx_ssrc: Some(ssrc + 1),
             codecs: vec![vp8()],
         };
-        let watch = Watch::new(ssrc, ssrc + 1);
-        let tracks = vec![track];
+        let sound = TrackOut {
+            seat,
+            kind: MediaKind::Audio,
+            mid: format!("a{}", seat.0),
+            ssrc: ssrc + 2,
+            rtx_ssrc: None,
+            codecs: vec![opus()],
+        };
+        let mut watch = Watch::new(ssrc, ssrc + 1);
+        watch.sound_ssrc = ssrc + 2;
+        let tracks = vec![sound, track];
         self.add(room, shard, Media::Watch(watch), |_| Purpose::Watch {
             tracks,
             backstage: false,
@@ -353,6 +385,10 @@ impl Drop for World {
             }
         }
     }
+}
+
+fn opus() -> CodecParameters {
+    CodecParameters { codec: Codec::Opus, pt: SOUND_PT, rtx_pt: None }
 }
 
 fn vp8() -> CodecParameters {
