@@ -108,7 +108,7 @@ impl Floor {
     }
 }
 
-/// The head of the table that [`line`] fills.
+/// The head of the table that [`line()`] fills.
 pub const HEAD: &str = " viewers  packets a message  send µs/packet  seal + send µs/packet";
 
 /// One row for people.
