@@ -109,3 +109,30 @@ fn bench_measures_a_server_of_its_own() {
     assert_eq!(left, 0, "the server's folder is gone");
     let _ = std::fs::remove_dir_all(temporary);
 }
+
+/// Ends in the middle, and leaves neither a server nor a folder behind.
+#[cfg(target_os = "linux")]
+#[test]
+fn bench_ends_its_server_on_a_signal() {
+    let temporary = folder("bench-signal");
+    std::fs::create_dir_all(&temporary).expect("a folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_greenroom"));
+    command.args(["bench", "--viewers", "2", "--seconds", "600"]).env("TMPDIR", &temporary);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut bench = command.spawn().expect("starts");
+    let mut said = BufReader::new(bench.stderr.take().expect("piped")).lines();
+    let has_media = |line: std::io::Result<String>| line.is_ok_and(|l| l.contains("have media"));
+    assert!(said.any(has_media), "ended early");
+    let pid = bench.id().to_string();
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+    assert_eq!(bench.wait().expect("ends").code(), Some(130));
+    assert_eq!(std::fs::read_dir(&temporary).expect("a folder").count(), 0);
+    // Kernels without CONFIG_PROC_CHILDREN do not tell.
+    if let Ok(children) = children {
+        let server = children.trim();
+        assert!(!server.is_empty());
+        assert!(!std::path::Path::new("/proc").join(server).exists(), "{server} still runs");
+    }
+    let _ = std::fs::remove_dir_all(temporary);
+}

@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::Cli;
 
 /// Exit code of a stop that was forced by a second signal: 128 + SIGINT, as shells report it.
-const FORCED: i32 = 130;
+pub(super) const FORCED: i32 = 130;
 
 /// Run the server until a signal.
 pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
@@ -35,20 +35,20 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 }
 
 /// Ctrl-C and SIGTERM.
-struct Signals {
+pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    fn listen() -> anyhow::Result<Self> {
+    pub(super) fn listen() -> anyhow::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?,
             terminate: signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?,
         })
     }
 
-    async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => (),
             _ = self.terminate.recv() => (),

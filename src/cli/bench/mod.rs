@@ -58,6 +58,7 @@ pub(crate) fn run(cli: &Cli, bench: &Bench) -> anyhow::Result<()> {
         .collect();
     // All of it is checked before the first minute is spent.
     let options = rows.iter().map(|row| bench.options(*row)).collect::<anyhow::Result<Vec<_>>>()?;
+    server::end_on_signal()?;
     let mut results = Vec::new();
     for (at, ((shape, viewers), options)) in rows.iter().zip(options).enumerate() {
         eprintln!("{} of {}: {viewers} viewers, {}", at + 1, rows.len(), shape.name());

@@ -1,22 +1,61 @@
 //! The server that is measured: a child process of the same binary with a folder of its own.
-#![expect(clippy::disallowed_methods, reason = "I/O shell")]
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "I/O shell")]
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{self, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, anyhow, bail};
 use greenroom::config::{Config, Override, Source};
 use greenroom::{keys, load};
 use signaling::token::{Claims, TokenRole};
 
+use crate::cli::serve::{FORCED, Signals};
+
 /// Seconds that a token is good for: longer than any row takes.
 const TOKEN_LIFE_S: u64 = 3600;
 
+/// What must not outlive this process: the server and its folder. One at a time.
+static RUNNING: Mutex<Option<Running>> = Mutex::new(None);
+
+struct Running {
+    process: process::Child,
+    folder: PathBuf,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Nobody is connected any more, or nobody will miss it, so there is nothing to drain.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        remove(&self.folder);
+    }
+}
+
+/// End the server that runs, if one does.
+fn end() {
+    drop(RUNNING.lock().unwrap_or_else(PoisonError::into_inner).take());
+}
+
+/// From now on a signal ends the server too, and then this process.
+pub(super) fn end_on_signal() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let guard = runtime.enter();
+    let mut signals = Signals::listen()?;
+    drop(guard);
+    std::thread::spawn(move || {
+        runtime.block_on(signals.next());
+        end();
+        process::exit(FORCED);
+    });
+    Ok(())
+}
+
 /// The running server. Dropped, it ends and its folder goes away.
 pub(super) struct Child {
-    process: process::Child,
+    pid: u32,
     folder: PathBuf,
     url: String,
 }
@@ -27,7 +66,9 @@ impl Child {
         let folder = new_folder()?;
         let started = Self::spawn(&folder, set);
         let (process, stdout) = started.inspect_err(|_| remove(&folder))?;
-        let mut server = Self { process, folder, url: String::new() };
+        let mut server = Self { pid: process.id(), folder: folder.clone(), url: String::new() };
+        let running = Running { process, folder };
+        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
         let mut lines = BufReader::new(stdout).lines();
         while let Some(Ok(line)) = lines.next() {
             let page = line.trim().strip_prefix("Page").map(str::trim);
@@ -80,8 +121,8 @@ impl Child {
         &self.url
     }
 
-    pub(super) fn pid(&self) -> u32 {
-        self.process.id()
+    pub(super) const fn pid(&self) -> u32 {
+        self.pid
     }
 
     /// Tokens of the host and of so many viewers.
@@ -130,10 +171,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // Nobody is connected any more, so there is nothing to drain.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        remove(&self.folder);
+        end();
     }
 }
 
