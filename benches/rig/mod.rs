@@ -46,9 +46,9 @@ pub struct Sent {
     pub bytes: u64,
 }
 
-/// The core, its peers and the time.
+/// The cores of the shards, their peers and the time.
 pub struct Rig {
-    pub core: Sfu,
+    pub cores: Vec<Sfu>,
     pub now: Instant,
     pub sent: Sent,
     batch: Batch,
@@ -56,6 +56,7 @@ pub struct Rig {
     /// The first is the publisher.
     peers: Vec<Peer>,
     ids: Vec<TransportId>,
+    shards: Vec<u8>,
     at: HashMap<SocketAddr, usize>,
     next_number: u16,
     header: FixedHeader,
@@ -66,20 +67,27 @@ pub struct Rig {
 impl Rig {
     /// A room on one shard: a publisher on air and `viewers` who get its video.
     pub fn new(viewers: u16, profile: Profile) -> Self {
+        Self::on(1, viewers, profile)
+    }
+
+    /// A room whose publisher is on the first of `shards` shards and whose viewers are on all.
+    pub fn on(shards: u8, viewers: u16, profile: Profile) -> Self {
         let shared = Arc::new(Shared::generate().expect("a certificate"));
         let config = SfuConfig {
             uplink_bps: 10_000_000_000,
             uplink_packets: 10_000_000,
             ..SfuConfig::default()
         };
+        let core = |shard| Sfu::new(config.clone(), shard, shared.clone(), 1);
         let mut rig = Self {
-            core: Sfu::new(config, 0, shared, 1),
+            cores: (0..shards).map(core).collect(),
             now: Instant::now(),
             sent: Sent::default(),
             batch: Batch::new(),
             profile,
             peers: Vec::new(),
             ids: Vec::new(),
+            shards: Vec::new(),
             at: HashMap::new(),
             next_number: 0,
             header: FixedHeader {
@@ -93,20 +101,22 @@ impl Rig {
             frame: 0,
             transport_sequence: 0,
         };
-        rig.add(Purpose::Publish(vec![track_in()]));
+        rig.add(0, Purpose::Publish(vec![track_in()]));
         let seat = Seat::HOST;
         let (source, audience) = (Some(rig.ids[0]), Audience::Everyone);
-        let command = ShardCommand::SetSeat { room: ROOM, seat, source, audience };
-        rig.with_core(|core, now, egress| core.handle_command(now, command, egress));
+        for shard in 0..shards {
+            let command = ShardCommand::SetSeat { room: ROOM, seat, source, audience };
+            rig.with_core(shard, |core, now, egress| core.handle_command(now, command, egress));
+        }
         for number in 0..viewers {
-            rig.add(watch(number));
+            rig.add((number % u16::from(shards)) as u8, watch(number));
         }
         rig.run_until(|rig| rig.peers.iter().all(Peer::connected));
         rig
     }
 
     /// Add a peer: its command is applied, nothing has been sent yet.
-    fn add(&mut self, purpose: Purpose) -> usize {
+    fn add(&mut self, shard: u8, purpose: Purpose) -> usize {
         let number = self.next_number;
         self.next_number += 1;
         let local = IceCredentials {
@@ -120,7 +130,7 @@ impl Rig {
             Profile::Cm => SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
         };
         let peer = Peer::with_profile(self.now, number, local.clone(), media, srtp);
-        let id = TransportId::new(0, u64::from(number));
+        let id = TransportId::new(shard, u64::from(number));
         let remote = Remote {
             ice: peer.local.clone(),
             fingerprint: peer.fingerprint,
@@ -139,8 +149,9 @@ impl Rig {
         self.at.insert(peer.address, self.peers.len());
         self.peers.push(peer);
         self.ids.push(id);
+        self.shards.push(shard);
         let command = ShardCommand::AddTransport(Box::new(spec));
-        self.with_core(|core, now, egress| core.handle_command(now, command, egress));
+        self.with_core(shard, |core, now, egress| core.handle_command(now, command, egress));
         self.peers.len() - 1
     }
 
@@ -149,17 +160,18 @@ impl Rig {
     pub fn join_and_leave(&mut self) -> Duration {
         let purpose = watch(self.next_number);
         let begun = Instant::now();
-        let index = self.add(purpose);
+        let index = self.add(0, purpose);
         let mut inside = begun.elapsed();
         while !self.peers[index].connected() {
             inside += self.step(index..index + 1);
         }
         let reason = CloseReason::Requested;
         let command = ShardCommand::Close { id: self.ids[index], reason };
-        self.with_core(|core, now, egress| core.handle_command(now, command, egress));
+        self.with_core(0, |core, now, egress| core.handle_command(now, command, egress));
         let peer = self.peers.pop().expect("the one just added");
         self.at.remove(&peer.address);
         self.ids.pop();
+        self.shards.pop();
         // Its goodbye was for a peer that is gone.
         inside
     }
@@ -171,7 +183,7 @@ impl Rig {
             }
             self.step(0..self.peers.len());
         }
-        panic!("not done in time: {:?}", self.core.counters());
+        panic!("not done in time: {:?}", self.cores[0].counters());
     }
 
     /// A millisecond of the network between these peers and the core; the time spent in the core.
@@ -185,7 +197,7 @@ impl Rig {
             }
             while let Some(mut bytes) = self.peers[peer].out.pop_front() {
                 let path = Path { local: 0, remote: self.peers[peer].address };
-                inside += self.with_core(|core, now, egress| {
+                inside += self.with_core(self.shards[peer], |core, now, egress| {
                     core.handle_datagram(now, path, &mut bytes, egress);
                 });
             }
@@ -194,14 +206,23 @@ impl Rig {
     }
 
     fn time_passes(&mut self) -> Duration {
-        if self.core.poll_timeout().is_none_or(|due| due > self.now) {
-            return Duration::ZERO;
+        let mut inside = Duration::ZERO;
+        for shard in 0..self.cores.len() {
+            if self.cores[shard].poll_timeout().is_some_and(|due| due <= self.now) {
+                inside += self.with_core(shard as u8, |core, now, egress| {
+                    core.handle_timeout(now, egress);
+                });
+            }
         }
-        self.with_core(|core, now, egress| core.handle_timeout(now, egress))
+        inside
     }
 
-    /// Do something to the core and deliver what it sends; the time spent in it.
-    fn with_core(&mut self, act: impl FnOnce(&mut Sfu, Instant, &mut Egress<'_>)) -> Duration {
+    /// Do something to a core and deliver what it sends; the time spent in it.
+    fn with_core(
+        &mut self,
+        shard: u8,
+        act: impl FnOnce(&mut Sfu, Instant, &mut Egress<'_>),
+    ) -> Duration {
         let mut out = Vec::new();
         let mut sink = |batch: &mut Batch| {
             for message in &batch.messages {
@@ -213,10 +234,13 @@ impl Rig {
         };
         let mut egress = Egress::new(&mut self.batch, &mut sink);
         let begun = Instant::now();
-        act(&mut self.core, self.now, &mut egress);
+        act(&mut self.cores[usize::from(shard)], self.now, &mut egress);
+        relay(&mut self.cores, self.now, &mut egress);
         egress.flush();
         let inside = begun.elapsed();
-        while self.core.poll_event().is_some() {}
+        for core in &mut self.cores {
+            while core.poll_event().is_some() {}
+        }
         for (to, bytes) in out {
             if let Some(peer) = self.at.get(&to) {
                 self.peers[*peer].receive(self.now, &bytes);
@@ -259,7 +283,7 @@ impl Rig {
     /// This is the function that is measured.
     #[inline(never)]
     pub fn forward(&mut self, frame: &mut [Vec<u8>]) {
-        let Self { core, now, sent, batch, peers, .. } = self;
+        let Self { cores, now, sent, batch, peers, .. } = self;
         let path = Path { local: 0, remote: peers[0].address };
         let mut sink = |batch: &mut Batch| {
             sent.calls += 1;
@@ -272,9 +296,10 @@ impl Rig {
         };
         let mut egress = Egress::new(batch, &mut sink);
         for datagram in frame {
-            core.handle_datagram(*now, path, datagram, &mut egress);
+            cores[0].handle_datagram(*now, path, datagram, &mut egress);
         }
-        core.flush(*now, &mut egress);
+        cores[0].flush(*now, &mut egress);
+        relay(cores, *now, &mut egress);
         egress.flush();
     }
 
@@ -286,6 +311,18 @@ impl Rig {
         }
         self.sent = Sent::default();
     }
+}
+
+/// Hand over what the cores have for each other.
+fn relay(cores: &mut [Sfu], now: Instant, egress: &mut Egress<'_>) {
+    for from in 0..cores.len() {
+        while let Some((to, message)) = cores[from].poll_relay() {
+            // Another shard sends by its own batch.
+            egress.flush();
+            cores[usize::from(to)].handle_relay(now, from as u8, message, egress);
+        }
+    }
+    egress.flush();
 }
 
 fn vp8() -> CodecParameters {
