@@ -44,6 +44,7 @@ fn count(shards: u8) -> bool {
     println!("bytes per packet        {:.1}", bytes as f64 / packets as f64);
     println!("packets per message     {:.2}", packets as f64 / messages as f64);
     println!("messages per send call  {:.2}", messages as f64 / calls as f64);
+    println!("send calls per packet   {:.4}", calls as f64 / packets as f64);
     println!("relays per frame        {:.2}", relayed as f64 / FRAMES as f64);
     println!("allocations             {allocations}");
     let checks = [
