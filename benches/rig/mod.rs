@@ -26,6 +26,8 @@ use peer::{Media, Peer, RTX_PT, TRANSPORT_CC, VIDEO_PT, Watch};
 
 const ROOM: RoomKey = RoomKey(1);
 const HOST_SSRC: u32 = 1000;
+const SOUND_SSRC: u32 = 2000;
+const SOUND_PT: u8 = 111;
 /// Packets of one frame.
 pub const FRAME_PACKETS: u16 = 5;
 /// Bytes of one datagram as a viewer gets it: RTP header, payload, GCM tag.
@@ -62,6 +64,8 @@ pub struct Rig {
     header: FixedHeader,
     frame: u32,
     transport_sequence: u16,
+    /// Each frame comes with a packet of sound before it.
+    pub sound: bool,
 }
 
 impl Rig {
@@ -100,8 +104,9 @@ impl Rig {
             },
             frame: 0,
             transport_sequence: 0,
+            sound: false,
         };
-        rig.add(0, Purpose::Publish(vec![track_in()]));
+        rig.add(0, Purpose::Publish(vec![sound_in(), track_in()]));
         let seat = Seat::HOST;
         let (source, audience) = (Some(rig.ids[0]), Audience::Everyone);
         for shard in 0..shards {
@@ -186,9 +191,14 @@ impl Rig {
         panic!("not done in time: {:?}", self.cores[0].counters());
     }
 
-    /// A millisecond of the network between these peers and the core; the time spent in the core.
+    /// What these peers and the cores have for each other after a millisecond; the time spent in
+    /// the cores.
     fn step(&mut self, peers: std::ops::Range<usize>) -> Duration {
         self.now += Duration::from_millis(1);
+        self.exchange(peers)
+    }
+
+    fn exchange(&mut self, peers: std::ops::Range<usize>) -> Duration {
         let mut inside = Duration::ZERO;
         for peer in peers {
             let now = self.now;
@@ -256,13 +266,29 @@ impl Rig {
         self.time_passes();
         for peer in 0..self.peers.len() {
             if self.peers[peer].next_tick() <= self.now {
-                self.step(peer..peer + 1);
+                self.exchange(peer..peer + 1);
             }
         }
         self.header.timestamp = self.header.timestamp.wrapping_add(3_000);
-        let packets = (0..FRAME_PACKETS).map(|part| self.packet(part)).collect();
+        let sound = self.sound.then(|| self.sound_packet());
+        let packets = (0..FRAME_PACKETS).map(|part| self.packet(part));
+        let packets = sound.into_iter().chain(packets.collect::<Vec<_>>()).collect();
         self.frame += 1;
         packets
+    }
+
+    fn sound_packet(&mut self) -> Vec<u8> {
+        let header = FixedHeader {
+            padding: false,
+            marker: false,
+            payload_type: SOUND_PT,
+            sequence: self.frame as u16,
+            timestamp: self.frame.wrapping_mul(1_600),
+            ssrc: SOUND_SSRC,
+        };
+        let mut packet = header.to_bytes().to_vec();
+        packet.resize(12 + 80, 0xfc);
+        self.peers[0].seal(&packet)
     }
 
     fn packet(&mut self, part: u16) -> Vec<u8> {
@@ -329,6 +355,22 @@ fn vp8() -> CodecParameters {
     CodecParameters { codec: Codec::Vp8, pt: VIDEO_PT, rtx_pt: Some(RTX_PT) }
 }
 
+fn opus() -> CodecParameters {
+    CodecParameters { codec: Codec::Opus, pt: SOUND_PT, rtx_pt: None }
+}
+
+fn sound_in() -> TrackIn {
+    TrackIn {
+        mid: "0".to_owned(),
+        kind: MediaKind::Audio,
+        codecs: vec![opus()],
+        extensions: ExtensionIds::default(),
+        feedback: FeedbackKinds::default(),
+        ssrc: Some(SOUND_SSRC),
+        rtx_ssrc: None,
+    }
+}
+
 /// What a browser offers to send.
 fn track_in() -> TrackIn {
     TrackIn {
@@ -347,7 +389,7 @@ fn track_in() -> TrackIn {
     }
 }
 
-/// A viewer with a video slot for the host.
+/// A viewer with slots for the host's video and sound.
 fn watch(number: u16) -> Purpose {
     let ssrc = 500_000 + 10 * u32::from(number);
     let track = TrackOut {
@@ -358,5 +400,13 @@ fn watch(number: u16) -> Purpose {
         rtx_ssrc: Some(ssrc + 1),
         codecs: vec![vp8()],
     };
-    Purpose::Watch { tracks: vec![track], backstage: false, own_seat: None }
+    let sound = TrackOut {
+        seat: Seat::HOST,
+        kind: MediaKind::Audio,
+        mid: "a0".to_owned(),
+        ssrc: ssrc + 2,
+        rtx_ssrc: None,
+        codecs: vec![opus()],
+    };
+    Purpose::Watch { tracks: vec![sound, track], backstage: false, own_seat: None }
 }

@@ -19,25 +19,33 @@ fn main() -> ExitCode {
         eprintln!("debug builds remember every nonce, which allocates: build with --release");
         return ExitCode::FAILURE;
     }
-    let ok = [1, 2].map(count);
+    let ok = [(1, false), (2, false), (2, true)].map(|(shards, sound)| count(shards, sound));
     if ok.iter().all(|ok| *ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Count on so many shards; whether everything is as it must be.
-fn count(shards: u8) -> bool {
+/// Count on so many shards, with or without a packet of sound for each frame; whether everything
+/// is as it must be.
+fn count(shards: u8, sound: bool) -> bool {
     let mut rig = Rig::on(shards, VIEWERS, Profile::Gcm);
+    rig.sound = sound;
     rig.warm_up();
     let relayed = rig.cores[0].counters().relayed_out;
     let mut allocations = 0;
     for _ in 0..FRAMES {
         let mut frame = rig.frame();
-        let forward =
-            || if shards == 1 { measured(&mut rig, &mut frame) } else { rig.forward(&mut frame) };
+        let forward = || {
+            if shards == 1 && !sound {
+                measured(&mut rig, &mut frame)
+            } else {
+                rig.forward(&mut frame)
+            }
+        };
         allocations += allocation_counter::measure(forward).count_total;
     }
     let relayed = rig.cores[0].counters().relayed_out - relayed;
     let Sent { calls, messages, packets, bytes } = rig.sent;
-    let expected = u64::from(VIEWERS) * u64::from(FRAME_PACKETS) * FRAMES;
+    let in_frame = u64::from(FRAME_PACKETS) + u64::from(sound);
+    let expected = u64::from(VIEWERS) * in_frame * FRAMES;
     println!(
         "shards {shards}, frames {FRAMES}, viewers {VIEWERS}, packets forwarded {packets} of {expected}"
     );
@@ -49,9 +57,12 @@ fn count(shards: u8) -> bool {
     println!("allocations             {allocations}");
     let checks = [
         ("every packet is forwarded", packets == expected),
-        ("a frame is one message", messages * u64::from(FRAME_PACKETS) == packets),
+        ("a frame and its sound are one message", messages * in_frame == packets),
         ("sixteen messages are one call", calls * 16 == messages),
-        ("a frame crosses once to each other shard", relayed == FRAMES * u64::from(shards - 1)),
+        (
+            "frame and sound cross once to each other shard",
+            relayed == FRAMES * u64::from(shards - 1) * (1 + u64::from(sound)),
+        ),
         ("nothing is allocated", allocations == 0),
     ];
     let failed = checks.iter().filter(|(_, holds)| !holds).map(|(name, _)| name);
