@@ -50,8 +50,10 @@ const WORD: usize = 4;
 /// The part of an RTCP packet that stays in the clear.
 const RTCP_HEADER: usize = 8;
 
+/// The rare and large one is boxed, the other not: at each frame its owner is read after everything else
+/// was, and one pointer less to follow is one cache miss less.
 enum Key {
-    Gcm(Box<GcmKey>),
+    Gcm(GcmKey),
     Cm(Box<CmKey>),
 }
 
@@ -92,7 +94,7 @@ impl Master {
         Ok(match profile {
             Profile::Gcm => {
                 let salt = derive(&self.key, &self.salt, salt)?;
-                Key::Gcm(Box::new(GcmKey::new(&key, salt)?))
+                Key::Gcm(GcmKey::new(&key, salt)?)
             }
             Profile::Cm => {
                 let auth = derive(&self.key, &self.salt, auth)?;
