@@ -99,7 +99,11 @@ impl Sfu {
         let Some(publication) = publication_mut(&mut self.publications, at) else { return };
         let (id, clock) = (publication.id, publication.clock);
         let mut waiting = false;
-        for subscription in &mut publication.subscriptions {
+        // A full send buffer drops the rest of a frame's viewers: not the same ones each time.
+        let first = slab.packets().first().map_or(0, |packet| packet.sequence as usize);
+        let turn = first % publication.subscriptions.len().max(1);
+        let (later, sooner) = publication.subscriptions.split_at_mut(turn);
+        for subscription in sooner.iter_mut().chain(later) {
             let Some(session) = session_mut(&mut self.sessions, subscription.session) else {
                 continue;
             };

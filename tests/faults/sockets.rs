@@ -120,6 +120,8 @@ fn a_full_socket_buffer_drops_by_name_and_all_recover() {
         let during: Vec<usize> =
             viewers.iter().zip(&before).map(|(v, before)| v.received() - before).collect();
         println!("packets by viewer while the buffer was full: {during:?}");
+        let [first, .., last] = [0, 5, 10, 15].map(|at| during[at..at + 5].iter().sum::<usize>());
+        assert!(last * 10 > first * 6, "whoever joined last is not the one who pays: {during:?}");
         let full = show.metric("greenroom_dropped_total", "send_buffer_full");
         assert!(full > 100.0, "{full} dropped by name");
         tc("qdisc del dev lo root");
