@@ -4,50 +4,19 @@ use std::time::Duration;
 
 use axum::extract::ws::Utf8Bytes;
 use bytes::Bytes;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 
-use super::asks::{Ask, Heard, command};
+use super::asks::{Ask, command};
 use super::task::{Done, RoomTask};
 use crate::economy::MoneyRefusal;
-use crate::media::{Channel, MediaCommand, TransportId};
-use crate::protocol::{
-    Answer, Code, Event, EventMessage, MediaSession, Refusal, Reply, TransportRef, Wallet,
-};
+use crate::media::{Channel, MediaCommand};
+use crate::protocol::{Answer, Event, EventMessage, Refusal, Reply, Wallet};
 use crate::room::{ConnId, Effect, GiftAsk, MediaAsk, ReplyTo, Then, To, Via};
 
 /// How long a room waits for its shards to apply a seat or a gate. Trade: they do in less than a
 /// millisecond; past this the media plane is sick, and a show that goes on without the certainty
 /// is better than one that stands still.
 const APPLIED: Duration = Duration::from_secs(2);
-/// Sleeps until then, or for ever.
-pub(super) async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// The answer to a command that the media plane had to answer first.
-pub(super) fn answered(
-    transport: TransportId,
-    heard: Heard,
-    then: Then,
-) -> Result<Answer, Refusal> {
-    let sdp = heard.map(|told| told.sdp);
-    let session = |sdp| MediaSession { transport: TransportRef(transport), sdp };
-    match then {
-        Then::Session => match sdp? {
-            Some(sdp) => Ok(Answer::Media(session(sdp))),
-            None => Err(Refusal::new(Code::Internal)),
-        },
-        Then::Join(mut joined) => {
-            // Without media a viewer can still chat, and ask again by joining again.
-            joined.media = sdp.ok().flatten().map(session);
-            Ok(Answer::Joined(joined))
-        }
-        Then::Empty => sdp.map(|_| Answer::EMPTY),
-    }
-}
 
 /// A wallet as its owner sees it; who never earned anything sees no Diamonds.
 fn as_seen(wallet: crate::store::Wallet) -> Wallet {

@@ -6,8 +6,8 @@ use std::pin::Pin;
 use tokio::sync::oneshot;
 
 use crate::media::{MediaAnswer, MediaCommand, MediaReply, RoomKey, TransportId};
-use crate::protocol::Refusal;
-use crate::room::{Input, MediaAsk};
+use crate::protocol::{Answer, Code, MediaSession, Refusal, TransportRef};
+use crate::room::{Input, MediaAsk, Then};
 
 /// What the media plane has answered.
 #[derive(Debug, Default)]
@@ -31,6 +31,28 @@ pub(crate) enum Ask {
     Applied(MediaCommand, oneshot::Receiver<()>),
     /// It has no answer.
     Sent(MediaCommand),
+}
+
+/// The answer to a command that the media plane had to answer first.
+pub(super) fn answered(
+    transport: TransportId,
+    heard: Heard,
+    then: Then,
+) -> Result<Answer, Refusal> {
+    let sdp = heard.map(|told| told.sdp);
+    let session = |sdp| MediaSession { transport: TransportRef(transport), sdp };
+    match then {
+        Then::Session => match sdp? {
+            Some(sdp) => Ok(Answer::Media(session(sdp))),
+            None => Err(Refusal::new(Code::Internal)),
+        },
+        Then::Join(mut joined) => {
+            // Without media a viewer can still chat, and ask again by joining again.
+            joined.media = sdp.ok().flatten().map(session);
+            Ok(Answer::Joined(joined))
+        }
+        Then::Empty => sdp.map(|_| Answer::EMPTY),
+    }
 }
 
 /// `ask` of room `room` as a command.

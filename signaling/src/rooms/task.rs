@@ -8,10 +8,10 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
 
 use super::Shared;
-use super::apply::{answered, until};
-use super::asks::Heard;
+use super::asks::{Heard, answered};
 use super::card::Card;
 use super::conns::{Answered, Conns, Sink};
 use super::keep::Keeper;
@@ -315,5 +315,13 @@ impl RoomTask {
             self.apply(&mut effects).await;
             self.effects = effects;
         }
+    }
+}
+
+/// Sleeps until then, or for ever.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
 }

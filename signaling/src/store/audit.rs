@@ -3,7 +3,6 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::turn::{Fault, Turn};
 use crate::economy::gift::sha256;
 
 /// The only chain of an embedded store: it has one writer.
@@ -59,31 +58,35 @@ impl Chain {
             .optional()?;
         Ok(head.unwrap_or(Self { seq: 0, hash: GENESIS }))
     }
-}
 
-/// Append one row.
-pub(super) fn append(turn: &mut Turn<'_>, row: &AuditRow<'_>) -> Result<(), Fault> {
-    let seq = turn.chain.seq + 1;
-    let hash = row.hash(seq, turn.now, &turn.chain.hash);
-    turn.conn
-        .prepare_cached(
+    /// Append one row at `now`, milliseconds since the Unix epoch, and make it the head.
+    pub(super) fn append(
+        &mut self,
+        conn: &Connection,
+        now: i64,
+        row: &AuditRow<'_>,
+    ) -> rusqlite::Result<()> {
+        let seq = self.seq + 1;
+        let hash = row.hash(seq, now, &self.hash);
+        conn.prepare_cached(
             "INSERT INTO audit (seq, chain, at, actor, action, subject, transfer, why, prev_hash, hash)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?
         .execute(params![
             seq,
             CHAIN,
-            turn.now,
+            now,
             row.actor,
             row.action,
             row.subject,
             row.transfer,
             row.why,
-            turn.chain.hash,
+            self.hash,
             hash
         ])?;
-    turn.chain = Chain { seq, hash };
-    Ok(())
+        *self = Self { seq, hash };
+        Ok(())
+    }
 }
 
 /// Walk the whole chain; returns the number of rows and what is wrong with them.

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::audit::{self, AuditRow};
+use super::audit::AuditRow;
 use super::turn::{Fault, Turn};
 use crate::economy::{Account, Entry, MoneyRefusal, Transfer};
 
@@ -46,7 +46,7 @@ pub(super) fn book(
         transfer: Some(id),
         why: cause.why,
     };
-    audit::append(turn, &row)?;
+    turn.chain.append(turn.conn, turn.now, &row)?;
     Ok(id)
 }
 

@@ -3,7 +3,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::audit::{self, AuditRow};
+use super::audit::AuditRow;
 use super::turn::{Fault, Turn};
 use crate::room::StoreWrite;
 
@@ -165,7 +165,7 @@ fn audit_write(turn: &mut Turn<'_>, write: &StoreWrite) -> Result<(), Fault> {
         transfer: None,
         why: why.trim_end(),
     };
-    audit::append(turn, &row)
+    Ok(turn.chain.append(turn.conn, turn.now, &row)?)
 }
 
 /// A show of the same host that was cut off goes on; one of another host ends here.
