@@ -82,7 +82,7 @@ pub(super) async fn run<A: Send + 'static>(signaling: Signaling, socket: WebSock
     match how {
         Some(how) => {
             let now_ms = session.signaling.rooms.clock().now_ms();
-            last_words(sink, reader, how, now_ms).await;
+            last_words(sink, stream, reader, how, now_ms).await;
         }
         None => answer_close(sink).await,
     }

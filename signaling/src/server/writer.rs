@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::Bytes;
-use futures_util::SinkExt;
-use futures_util::stream::SplitSink;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::protocol::{Bye, ByeReason, Event, EventMessage};
@@ -41,9 +41,11 @@ pub(super) async fn write(
     }
 }
 
-/// What is queued, `bye`, and the close frame; best effort.
+/// What is queued, `bye`, and the close frame; best effort. Then what the client still says is read and
+/// forgotten until it closes too: a socket closed with something unread takes back what was sent on it.
 pub(super) async fn last_words(
     mut sink: SplitSink<WebSocket, Message>,
+    mut stream: SplitStream<WebSocket>,
     mut outbox: OutboxReader,
     farewell: Farewell,
     now_ms: u64,
@@ -60,6 +62,7 @@ pub(super) async fn last_words(
         let bye = EventMessage { seq: None, ts: now_ms, event };
         sink.send(Message::Text(bye.to_json().into())).await?;
         sink.send(Message::Close(Some(CloseFrame { code, reason: reason_text(reason) }))).await?;
+        while let Some(Ok(_)) = stream.next().await {}
         sink.close().await
     };
     let _ = timeout(LAST_WORDS, words).await;
