@@ -72,46 +72,47 @@ impl Sfu {
         message: fn(Arc<Slab>) -> RelayMessage,
     ) {
         let Some(publication) = publication_mut(&mut self.publications, at) else { return };
-        for (shard, until) in &publication.wanted_by {
-            if *until > now {
-                self.relays.push_back((*shard, message(Arc::clone(slab))));
-                self.counters.relayed_out += 1;
-            }
+        for shard in publication.wanting(now) {
+            self.relays.push_back((shard, message(Arc::clone(slab))));
+            self.counters.relayed_out += 1;
         }
     }
 
-    /// The sound packet that waits for this slab's publisher to send video, with its publication.
-    fn take_rider(&mut self, slab: &Slab) -> Option<(u32, Arc<Slab>)> {
+    /// The sound packet that waits for this slab's publisher to send video, and the slots of its
+    /// viewers, to be put back.
+    fn take_riders(&mut self, slab: &Slab) -> Option<Riders> {
         if slab.publication.kind != MediaKind::Video {
             return None;
         }
         let sound = PublicationId { kind: MediaKind::Audio, ..slab.publication };
         let at = *self.publication_ids.get(&sound)?;
-        Some((at, publication_mut(&mut self.publications, at)?.rider.take()?))
+        let publication = publication_mut(&mut self.publications, at)?;
+        let slab = publication.rider.take()?;
+        Some(Riders { at, slab, slots: std::mem::take(&mut publication.subscriptions) })
     }
 
     fn deliver_to_all(&mut self, now: Instant, at: u32, slab: &Arc<Slab>, egress: &mut Egress<'_>) {
-        if publication_mut(&mut self.publications, at).is_none() {
-            return;
-        }
-        let rider = self.take_rider(slab);
-        let mut riders = Riders::new(&rider, &mut self.publications);
-        let Some(publication) = publication_mut(&mut self.publications, at) else { return };
-        let (id, clock) = (publication.id, publication.clock);
+        let mut riders = self.take_riders(slab);
+        let publication = publication_mut(&mut self.publications, at);
+        let (clock, slots) = publication.map_or((None, &mut [][..]), |publication| {
+            (publication.clock, &mut publication.subscriptions)
+        });
         let mut waiting = false;
         // A full send buffer drops the rest of a frame's viewers: not the same ones each time.
         let first = slab.packets().first().map_or(0, |packet| packet.sequence as usize);
-        let turn = first % publication.subscriptions.len().max(1);
-        let (later, sooner) = publication.subscriptions.split_at_mut(turn);
+        let (later, sooner) = slots.split_at_mut(first % slots.len().max(1));
         for subscription in sooner.iter_mut().chain(later) {
             let Some(session) = session_mut(&mut self.sessions, subscription.session) else {
                 continue;
             };
             match deliver(now, subscription, session, slab, egress, &mut self.counters) {
                 Ok(()) => {
-                    riders.ride(now, subscription, session, egress, &mut self.counters);
+                    if let Some(riders) = &mut riders {
+                        riders.ride(now, subscription, session, egress, &mut self.counters);
+                    }
                     if subscription.take_report_due() {
-                        report(now, id, clock, subscription, session, &mut self.scratch, egress);
+                        let (id, scratch) = (slab.publication, &mut self.scratch);
+                        report(now, id, clock, subscription, session, scratch, egress);
                     }
                 }
                 Err(reason) => {
@@ -120,13 +121,18 @@ impl Sfu {
                 }
             }
         }
-        riders.put_back(&mut self.publications);
+        let rider = riders.map(|Riders { at, slab, slots }| {
+            if let Some(sound) = publication_mut(&mut self.publications, at) {
+                sound.subscriptions = slots;
+            }
+            (at, slab)
+        });
         if waiting {
             self.want_key_frame(now, at, egress);
         }
-        if let Some((sound, rider)) = rider {
+        if let Some((sound, slab)) = rider {
             // To those it did not fit with, and those who do not watch the video.
-            self.deliver_to_all(now, sound, &rider, egress);
+            self.deliver_to_all(now, sound, &slab, egress);
         }
     }
 
@@ -248,16 +254,14 @@ impl Sfu {
     ) {
         let Some(publication) = publication_mut(&mut self.publications, at) else { return };
         publication.clock = Some((clock, now));
-        let Publication { id, wanted_by, subscriptions, .. } = publication;
-        for (shard, until) in wanted_by.iter() {
-            if *until > now {
-                self.relays.push_back((*shard, RelayMessage::Clock(*id, clock)));
-            }
+        let id = publication.id;
+        for shard in publication.wanting(now) {
+            self.relays.push_back((shard, RelayMessage::Clock(id, clock)));
         }
-        for subscription in subscriptions {
+        for subscription in &mut publication.subscriptions {
             if let Some(session) = session_mut(&mut self.sessions, subscription.session) {
                 let clock = Some((clock, now));
-                report(now, *id, clock, subscription, session, &mut self.scratch, egress);
+                report(now, id, clock, subscription, session, &mut self.scratch, egress);
             }
         }
     }
@@ -266,23 +270,13 @@ impl Sfu {
 /// A waiting sound packet and the slots of its viewers, out of their publication while the video's
 /// viewers are gone through.
 struct Riders {
-    sound: Option<(u32, Arc<Slab>)>,
+    /// The sound's publication.
+    at: u32,
+    slab: Arc<Slab>,
     slots: Vec<Subscription>,
 }
 
 impl Riders {
-    fn new(rider: &Option<(u32, Arc<Slab>)>, publications: &mut [Option<Publication>]) -> Self {
-        let slots = rider.as_ref().and_then(|(at, _)| publication_mut(publications, *at));
-        let slots = slots.map(|sound| std::mem::take(&mut sound.subscriptions)).unwrap_or_default();
-        Self { sound: rider.clone(), slots }
-    }
-
-    fn put_back(self, publications: &mut [Option<Publication>]) {
-        if let Some(sound) = self.sound.and_then(|(at, _)| publication_mut(publications, at)) {
-            sound.subscriptions = self.slots;
-        }
-    }
-
     /// Behind the message a viewer of the video has just got.
     fn ride(
         &mut self,
@@ -292,16 +286,15 @@ impl Riders {
         egress: &mut Egress<'_>,
         counters: &mut Counters,
     ) {
-        let Some((at, slab)) = &self.sound else { return };
         let known = self.slots.get(video.rider as usize);
         if known.is_none_or(|slot| slot.session != video.session) {
-            let Some(position) = position_in(session, *at) else { return };
+            let Some(position) = position_in(session, self.at) else { return };
             video.rider = position;
         }
         let Some(slot) = self.slots.get_mut(video.rider as usize) else { return };
         let transport = &session.transport;
         if let (Some(sender), Some(path)) = (transport.srtp_sender(), transport.path()) {
-            slot.ride(now, slab, sender, path, egress, counters);
+            slot.ride(now, &self.slab, sender, path, egress, counters);
         }
     }
 }

@@ -72,6 +72,11 @@ impl Publication {
         }
     }
 
+    /// The other shards that have viewers of it now.
+    pub fn wanting(&self, now: Instant) -> impl Iterator<Item = u8> {
+        self.wanted_by.iter().filter(move |(_, until)| *until > now).map(|(shard, _)| *shard)
+    }
+
     /// When what waits for company must be sent, if a part of a frame may wait for `hold`.
     #[must_use]
     pub fn flush_at(&self, hold: Duration) -> Option<Instant> {

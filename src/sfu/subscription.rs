@@ -186,11 +186,8 @@ impl Subscription {
         egress: &mut Egress<'_>,
         counters: &mut Counters,
     ) -> Result<(), DropReason> {
-        let anchor = self.anchored(now, slab, None)?;
+        let anchor = self.anchored_in_time(now, slab)?;
         let first = slab.packets().first().map(|packet| packet.sequence);
-        if first.is_some_and(|first| first < anchor.first) {
-            return Err(DropReason::TooLate);
-        }
         if first.is_some() && first == self.ridden {
             return Ok(());
         }
@@ -217,10 +214,7 @@ impl Subscription {
         if !egress.can_ride(path, len) {
             return;
         }
-        let Ok(anchor) = self.anchored(now, slab, None) else { return };
-        if packet.sequence < anchor.first {
-            return;
-        }
+        let Ok(anchor) = self.anchored_in_time(now, slab) else { return };
         self.seal(&anchor, slab, packet, sender, egress.buffer(), counters);
         egress.ride();
         counters.rides += 1;
@@ -319,6 +313,15 @@ impl Subscription {
             ssrc: self.ssrc,
         }
         .to_bytes()
+    }
+
+    /// The anchor for this slab, which is refused if the slot began behind it.
+    fn anchored_in_time(&mut self, now: Instant, slab: &Slab) -> Result<Anchor, DropReason> {
+        let anchor = self.anchored(now, slab, None)?;
+        if slab.packets().first().is_some_and(|packet| packet.sequence < anchor.first) {
+            return Err(DropReason::TooLate);
+        }
+        Ok(anchor)
     }
 
     /// The anchor for this slab's source, made now if the source is new. `head` is the newest
