@@ -12,6 +12,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
+use crate::net::ancillary;
+
 /// Datagrams per call.
 const SLOTS: usize = 32;
 /// Larger than any datagram of a WebRTC server.
@@ -187,29 +189,13 @@ impl Datagrams {
         };
         for (at, message) in messages[..count].iter().enumerate() {
             let len = (message.msg_len as usize).min(SLOT);
-            let stamp = stamp(&message.msg_hdr).unwrap_or_else(real_time_ns);
+            // SAFETY: the kernel filled this header, and its control space is alive.
+            let stamp = unsafe { ancillary::read(&message.msg_hdr) }.stamp;
+            let stamp = stamp.unwrap_or_else(real_time_ns);
             take(stamp, &self.buffers[at][..len]);
         }
         Ok(count)
     }
-}
-
-/// The `SCM_TIMESTAMPNS` of a received message.
-fn stamp(header: &libc::msghdr) -> Option<u64> {
-    // SAFETY: the kernel filled the control space this header points to, which is alive, and the
-    // macros stay inside the length it set.
-    unsafe {
-        let mut control = libc::CMSG_FIRSTHDR(header);
-        while let Some(found) = control.as_ref() {
-            if (found.cmsg_level, found.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) {
-                let at: libc::timespec =
-                    libc::CMSG_DATA(control).cast::<libc::timespec>().read_unaligned();
-                return Some(at.tv_sec as u64 * 1_000_000_000 + at.tv_nsec as u64);
-            }
-            control = libc::CMSG_NXTHDR(header, control);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

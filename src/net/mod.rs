@@ -5,6 +5,8 @@
 compile_error!("the media plane needs a Unix system");
 
 #[cfg(target_os = "linux")]
+mod ancillary;
+#[cfg(target_os = "linux")]
 pub mod client;
 pub mod collector;
 pub mod director;

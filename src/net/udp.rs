@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use libc::{c_int, c_void};
 
+use crate::net::ancillary::{self, Ancillary};
 use crate::net::send_counters::SendCounters;
 use crate::net::send_plan::{CALL_PIECES, Piece, SendPlan};
 use crate::net::socket::{self, BufferSizes};
@@ -236,34 +237,11 @@ impl ReceiveArena {
 /// its name and control memory must still be alive.
 unsafe fn read_slot(index: usize, header: &libc::mmsghdr) -> (Filled, Option<u64>) {
     let len = (header.msg_len as usize).min(SLOT_BYTES);
-    let mut segment = len;
-    let mut stamp = None;
-    // SAFETY: the header's control pointer and length are what the kernel left there.
-    let mut next = unsafe { libc::CMSG_FIRSTHDR(&raw const header.msg_hdr) };
-    while !next.is_null() {
-        // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR return null or a whole control header.
-        let control = unsafe { &*next };
-        // SAFETY: as above; the data follows the header.
-        let data = unsafe { libc::CMSG_DATA(next) };
-        match (control.cmsg_level, control.cmsg_type) {
-            (libc::SOL_UDP, libc::UDP_GRO) => {
-                // SAFETY: the kernel puts one c_int into a UDP_GRO message.
-                let size = unsafe { data.cast::<c_int>().read_unaligned() };
-                segment = usize::try_from(size).unwrap_or(0);
-            }
-            (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
-                // SAFETY: the kernel puts one timespec into an SCM_TIMESTAMPNS message.
-                let time = unsafe { data.cast::<libc::timespec>().read_unaligned() };
-                stamp = Some(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64);
-            }
-            _ => {}
-        }
-        // SAFETY: `next` is a control header of this message.
-        next = unsafe { libc::CMSG_NXTHDR(&raw const header.msg_hdr, next) };
-    }
+    // SAFETY: the caller's promise.
+    let Ancillary { segment, stamp } = unsafe { ancillary::read(&header.msg_hdr) };
     // SAFETY: the name points at a sockaddr_in6, which the kernel filled up to `msg_namelen`.
     let remote = unsafe { decode(header.msg_hdr.msg_name, header.msg_hdr.msg_namelen as usize) };
-    (Filled { index, remote, len, segment }, stamp)
+    (Filled { index, remote, len, segment: segment.unwrap_or(len) }, stamp)
 }
 
 /// The address at `name`; `None` for a family we did not open a socket of.
