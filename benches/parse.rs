@@ -14,7 +14,8 @@ use greenroom::rtp::packet::{PacketKind, RtpHeader};
 use greenroom::rtp::rtcp::{ReportBlock, build, packets};
 use greenroom::rtp::sdp::PublishOffer;
 use greenroom::sfu::transport::{IceCredentials, StunRequest};
-use rig::peer::{Media, Peer, Watch};
+use rig::media::{Media, Watch};
+use rig::peer::Peer;
 
 const PASSWORD: &str = "password-of-the-server-0";
 

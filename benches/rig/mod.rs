@@ -3,8 +3,12 @@
 #![allow(dead_code, reason = "each measurement uses its part")]
 #![expect(clippy::disallowed_methods, reason = "virtual time needs a starting point")]
 
+#[path = "../../tests/sim/media.rs"]
+pub mod media;
 #[path = "../../tests/sim/peer.rs"]
 pub mod peer;
+#[path = "../../tests/sim/tracks.rs"]
+mod tracks;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -12,22 +16,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use greenroom::rtp::packet::FixedHeader;
-use greenroom::rtp::track::{
-    Codec, CodecParameters, ExtensionIds, FeedbackKinds, TrackIn, TrackOut,
-};
 use greenroom::sfu::command::{Purpose, ShardCommand, TransportSpec};
 use greenroom::sfu::egress::{Batch, Egress, Path};
 use greenroom::sfu::transport::{DtlsRole, IceCredentials, Profile, Remote, Shared, SrtpProfiles};
 use greenroom::sfu::{Sfu, SfuConfig};
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
-use signaling::media::{Audience, CloseReason, MediaKind, RoomKey, Seat, TransportId};
+use signaling::media::{Audience, CloseReason, RoomKey, Seat, TransportId};
 
-use peer::{Media, Peer, RTX_PT, TRANSPORT_CC, VIDEO_PT, Watch};
+use media::{Media, SOUND_PT, VIDEO_PT, Watch, extended, payload};
+use peer::Peer;
+use tracks::{slots_out, sound_in, video_in};
 
 const ROOM: RoomKey = RoomKey(1);
 const HOST_SSRC: u32 = 1000;
 const SOUND_SSRC: u32 = 2000;
-const SOUND_PT: u8 = 111;
 /// Packets of one frame.
 pub const FRAME_PACKETS: u16 = 5;
 /// Bytes of one datagram as a viewer gets it: RTP header, payload, GCM tag.
@@ -106,7 +108,7 @@ impl Rig {
             transport_sequence: 0,
             sound: false,
         };
-        rig.add(0, Purpose::Publish(vec![sound_in(), track_in()]));
+        rig.add(0, Purpose::Publish(vec![sound_in(SOUND_SSRC), video_in(HOST_SSRC)]));
         let seat = Seat::HOST;
         let (source, audience) = (Some(rig.ids[0]), Audience::Everyone);
         for shard in 0..shards {
@@ -294,12 +296,8 @@ impl Rig {
     fn packet(&mut self, part: u16) -> Vec<u8> {
         self.header.sequence = self.header.sequence.wrapping_add(1);
         self.header.marker = part + 1 == FRAME_PACKETS;
-        let mut packet = self.header.to_bytes().to_vec();
-        packet[0] |= 0x10;
-        let [high, low] = self.transport_sequence.to_be_bytes();
-        self.transport_sequence = self.transport_sequence.wrapping_add(1);
-        packet.extend([0xbe, 0xde, 0, 1, (TRANSPORT_CC << 4) | 1, high, low, 0]);
-        let mut payload = peer::payload(self.frame, part, FRAME_PACKETS, self.frame == 0);
+        let mut packet = extended(self.header, &mut self.transport_sequence);
+        let mut payload = payload(self.frame, part, FRAME_PACKETS, self.frame == 0);
         payload.resize(PAYLOAD, self.frame as u8);
         packet.extend(payload);
         self.peers[0].seal(&packet)
@@ -351,62 +349,8 @@ fn relay(cores: &mut [Sfu], now: Instant, egress: &mut Egress<'_>) {
     egress.flush();
 }
 
-fn vp8() -> CodecParameters {
-    CodecParameters { codec: Codec::Vp8, pt: VIDEO_PT, rtx_pt: Some(RTX_PT) }
-}
-
-fn opus() -> CodecParameters {
-    CodecParameters { codec: Codec::Opus, pt: SOUND_PT, rtx_pt: None }
-}
-
-fn sound_in() -> TrackIn {
-    TrackIn {
-        mid: "0".to_owned(),
-        kind: MediaKind::Audio,
-        codecs: vec![opus()],
-        extensions: ExtensionIds::default(),
-        feedback: FeedbackKinds::default(),
-        ssrc: Some(SOUND_SSRC),
-        rtx_ssrc: None,
-    }
-}
-
-/// What a browser offers to send.
-fn track_in() -> TrackIn {
-    TrackIn {
-        mid: "1".to_owned(),
-        kind: MediaKind::Video,
-        codecs: vec![vp8()],
-        extensions: ExtensionIds { transport_cc: Some(TRANSPORT_CC), ..ExtensionIds::default() },
-        feedback: FeedbackKinds {
-            nack: true,
-            pli: true,
-            transport_cc: true,
-            ..FeedbackKinds::default()
-        },
-        ssrc: Some(HOST_SSRC),
-        rtx_ssrc: Some(HOST_SSRC + 1),
-    }
-}
-
 /// A viewer with slots for the host's video and sound.
 fn watch(number: u16) -> Purpose {
-    let ssrc = 500_000 + 10 * u32::from(number);
-    let track = TrackOut {
-        seat: Seat::HOST,
-        kind: MediaKind::Video,
-        mid: "v0".to_owned(),
-        ssrc,
-        rtx_ssrc: Some(ssrc + 1),
-        codecs: vec![vp8()],
-    };
-    let sound = TrackOut {
-        seat: Seat::HOST,
-        kind: MediaKind::Audio,
-        mid: "a0".to_owned(),
-        ssrc: ssrc + 2,
-        rtx_ssrc: None,
-        codecs: vec![opus()],
-    };
-    Purpose::Watch { tracks: vec![sound, track], backstage: false, own_seat: None }
+    let tracks = slots_out(Seat::HOST, 500_000 + 10 * u32::from(number));
+    Purpose::Watch { tracks, backstage: false, own_seat: None }
 }

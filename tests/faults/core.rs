@@ -5,7 +5,7 @@ use std::time::Duration;
 use greenroom::sfu::drop_reason::DropReason;
 use signaling::media::{Audience, CloseReason, MediaEvent, RoomKey, Seat, TransportId};
 
-use crate::peer::{Media, facts};
+use crate::media::{Media, facts};
 use crate::world::{Conditions, World};
 
 const ROOM: RoomKey = RoomKey(1);

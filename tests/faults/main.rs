@@ -3,9 +3,14 @@
 
 #![expect(clippy::disallowed_methods, reason = "test shell")]
 
+#[path = "../sim/media.rs"]
+#[allow(dead_code, reason = "shared with the simulation")]
+mod media;
 #[path = "../sim/peer.rs"]
 #[allow(dead_code, reason = "shared with the simulation")]
 mod peer;
+#[path = "../sim/tracks.rs"]
+mod tracks;
 #[path = "../sim/world.rs"]
 #[allow(dead_code, reason = "shared with the simulation")]
 mod world;

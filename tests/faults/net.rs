@@ -15,7 +15,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};
 
-use crate::peer::{Media, Peer, Publish, RTX_PT, TRANSPORT_CC, VIDEO_PT, Watch};
+use crate::media::{Media, Publish, RTX_PT, TRANSPORT_CC, VIDEO_PT, Watch};
+use crate::peer::Peer;
 
 const ROOM: RoomKey = RoomKey(1);
 /// Only a failing test waits this long.

@@ -4,8 +4,9 @@ use std::process::Command;
 
 use greenroom::net::socket::BufferSizes;
 
+use crate::media::facts;
 use crate::net::{Running, Show, in_own_network};
-use crate::peer::{Peer, facts};
+use crate::peer::Peer;
 
 /// Holes in what a viewer got, `settled` newest numbers not looked at.
 fn holes(peer: &Peer, settled: i64) -> Vec<i64> {

@@ -3,7 +3,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "virtual time needs a starting point")]
 
+mod media;
 mod peer;
+mod tracks;
 mod world;
 
 use std::time::Duration;
@@ -12,7 +14,7 @@ use signaling::media::{Audience, CloseReason, MediaEvent, MediaKind, RoomKey, Se
 
 use greenroom::sfu::command::ShardCommand;
 use greenroom::sfu::drop_reason::DropReason;
-use peer::facts;
+use media::{Media, facts};
 use world::{Conditions, World};
 
 const ROOM: RoomKey = RoomKey(1);
@@ -254,7 +256,7 @@ fn key_frame_storm_reaches_the_publisher_twice_a_second() {
     let before = world.peers[index].publish().key_frame_requests;
     for _ in 0..100 {
         for viewer in &viewers {
-            if let peer::Media::Watch(watch) = &mut world.peers[*viewer].media {
+            if let Media::Watch(watch) = &mut world.peers[*viewer].media {
                 watch.key_frame_wanted = true;
             }
         }

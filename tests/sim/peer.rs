@@ -1,14 +1,14 @@
 //! A WebRTC client in virtual time, built on the rtc-* crates so that it shares no code with the
 //! server's own STUN, SRTP and sequence handling.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use greenroom::rtp::packet::{FixedHeader, PacketKind, RtpHeader};
-use greenroom::rtp::rtcp::{Packet, build, packets};
+use greenroom::rtp::packet::PacketKind;
+use greenroom::rtp::rtcp::{Packet, packets};
 use greenroom::sfu::transport::{Fingerprint, IceCredentials};
 use rtc_dtls::cipher_suite::CipherSuiteId;
 use rtc_dtls::config::{ClientAuthType, ConfigBuilder, ExtendedMasterSecretType};
@@ -24,18 +24,10 @@ use rtc_stun::integrity::MessageIntegrity;
 use rtc_stun::message::{BINDING_REQUEST, Message, TransactionId};
 use rtc_stun::textattrs::TextAttribute;
 
+use super::media::{Media, Publish, Watch};
+
 const ENGINE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
-const NACK_INTERVAL: Duration = Duration::from_millis(20);
-
-/// Media SSRC, RTX SSRC and payload types of the video we publish or watch.
-pub const VIDEO_PT: u8 = 96;
-pub const RTX_PT: u8 = 97;
-pub const SOUND_PT: u8 = 111;
-/// Time between two sound packets.
-const SOUND_INTERVAL: Duration = Duration::from_millis(20);
-/// Header extension id of the transport-wide sequence number.
-pub const TRANSPORT_CC: u8 = 3;
 
 pub struct Peer {
     pub local: IceCredentials,
@@ -54,64 +46,6 @@ pub struct Peer {
 struct Keys {
     seal: Context,
     open: Context,
-}
-
-pub enum Media {
-    Publish(Publish),
-    Watch(Watch),
-}
-
-/// Thirty frames a second of `packets` packets each.
-pub struct Publish {
-    pub ssrc: u32,
-    pub rtx_ssrc: u32,
-    pub sequence: u16,
-    rtx_sequence: u16,
-    timestamp: u32,
-    pub frame: u32,
-    packets: u16,
-    /// Payload bytes of the second packet of each frame, if not those of the others.
-    pub second: Option<usize>,
-    next_frame: Instant,
-    key_frame_wanted: bool,
-    transport_sequence: u16,
-    sent: BTreeMap<u16, Vec<u8>>,
-    pub key_frame_requests: u32,
-    pub nacked: u32,
-    pub feedback: u32,
-    pub sound: Option<Sound>,
-}
-
-/// Fifty packets a second, beside the video.
-pub struct Sound {
-    pub ssrc: u32,
-    pub sent: u32,
-    /// How much later than the video it begins.
-    late: Duration,
-    next: Option<Instant>,
-}
-
-/// What a viewer received, by unwrapped sequence number.
-#[derive(Default)]
-pub struct Watch {
-    pub ssrc: u32,
-    pub rtx_ssrc: u32,
-    pub received: BTreeMap<i64, Vec<u8>>,
-    pub timestamps: BTreeMap<i64, u32>,
-    pub repaired: u32,
-    highest: Option<i64>,
-    next_nack: Option<Instant>,
-    pub key_frame_wanted: bool,
-    /// Ask for everything again, whether it is missing or not.
-    pub storms: bool,
-    /// Numbers asked for again.
-    pub asked: u64,
-    key_frame_seen: bool,
-    asked_at: Option<Instant>,
-    pub reports: u32,
-    /// The SSRC of its sound slot, and what came there: sequence number and what the publisher counted.
-    pub sound_ssrc: u32,
-    pub sound: Vec<(u16, u32)>,
 }
 
 impl Peer {
@@ -186,14 +120,7 @@ impl Peer {
         if self.silent {
             return self.next_check;
         }
-        let media = match &self.media {
-            Media::Publish(publish) if self.connected() => {
-                let sound = publish.sound.as_ref().and_then(|sound| sound.next);
-                sound.into_iter().chain([publish.next_frame]).min()
-            }
-            Media::Watch(watch) => watch.next_nack,
-            Media::Publish(_) => None,
-        };
+        let media = self.media.next_tick().filter(|_| self.connected());
         [Some(self.next_check), media, self.dtls.poll_timeout(&ENGINE)]
             .into_iter()
             .flatten()
@@ -314,250 +241,4 @@ impl Peer {
             self.out.push_back(transmit.message.to_vec());
         }
     }
-}
-
-impl Publish {
-    pub fn new(now: Instant, ssrc: u32, packets: u16, sequence: u16) -> Self {
-        Self {
-            ssrc,
-            rtx_ssrc: ssrc + 1,
-            sequence,
-            rtx_sequence: 7,
-            timestamp: u32::MAX - 90_000,
-            frame: 0,
-            packets,
-            second: None,
-            next_frame: now,
-            key_frame_wanted: true,
-            transport_sequence: 65_500,
-            sent: BTreeMap::new(),
-            key_frame_requests: 0,
-            nacked: 0,
-            feedback: 0,
-            sound: None,
-        }
-    }
-
-    fn tick(&mut self, now: Instant, seal: &mut Context, out: &mut VecDeque<Vec<u8>>) {
-        if let Some(sound) = &mut self.sound {
-            sound.tick(now, seal, out);
-        }
-        if self.next_frame > now {
-            return;
-        }
-        self.next_frame = now + Duration::from_micros(33_333);
-        let key_frame = std::mem::take(&mut self.key_frame_wanted);
-        self.timestamp = self.timestamp.wrapping_add(3_000);
-        for i in 0..self.packets {
-            let header = FixedHeader {
-                padding: false,
-                marker: i + 1 == self.packets,
-                payload_type: VIDEO_PT,
-                sequence: self.sequence,
-                timestamp: self.timestamp,
-                ssrc: self.ssrc,
-            };
-            let mut packet = self.extended(header);
-            let mut payload = payload(self.frame, i, self.packets, key_frame);
-            if let (1, Some(len)) = (i, self.second) {
-                payload.resize(len, self.frame as u8);
-            }
-            packet.extend_from_slice(&payload);
-            out.push_back(seal.encrypt_rtp(&packet).unwrap().to_vec());
-            self.sent.insert(self.sequence, packet);
-            self.sequence = self.sequence.wrapping_add(1);
-        }
-        if self.frame.is_multiple_of(30) {
-            self.send_report(seal, out);
-        }
-        self.frame += 1;
-    }
-
-    /// A header with the transport-wide sequence number (RFC 8285 one-byte form).
-    fn extended(&mut self, header: FixedHeader) -> Vec<u8> {
-        let mut bytes = header.to_bytes().to_vec();
-        bytes[0] |= 0x10;
-        let [high, low] = self.transport_sequence.to_be_bytes();
-        self.transport_sequence = self.transport_sequence.wrapping_add(1);
-        bytes.extend_from_slice(&[0xbe, 0xde, 0, 1, (TRANSPORT_CC << 4) | 1, high, low, 0]);
-        bytes
-    }
-
-    fn send_report(&self, seal: &mut Context, out: &mut VecDeque<Vec<u8>>) {
-        let info = greenroom::rtp::rtcp::SenderInfo {
-            ssrc: self.ssrc,
-            ntp: u64::from(self.frame) << 27,
-            rtp_timestamp: self.timestamp,
-            packets: 0,
-            octets: 0,
-        };
-        let mut report = Vec::new();
-        build::sender_report(&mut report, &info, &[]);
-        out.push_back(seal.encrypt_rtcp(&report).unwrap().to_vec());
-    }
-
-    fn receive_rtcp(&mut self, plain: &[u8], seal: &mut Context, out: &mut VecDeque<Vec<u8>>) {
-        for packet in packets(plain) {
-            match packet.expect("the server's RTCP is well formed") {
-                Packet::PictureLoss { media_ssrc, .. } => {
-                    assert_eq!(media_ssrc, self.ssrc);
-                    self.key_frame_requests += 1;
-                    self.key_frame_wanted = true;
-                }
-                Packet::Nack(nack) => {
-                    for sequence in nack.lost() {
-                        self.repeat(sequence, seal, out);
-                    }
-                }
-                Packet::TransportFeedback(_) => self.feedback += 1,
-                _ => {}
-            }
-        }
-    }
-
-    /// RFC 4588: the original packet behind its number, on the RTX stream.
-    fn repeat(&mut self, sequence: u16, seal: &mut Context, out: &mut VecDeque<Vec<u8>>) {
-        let Some(original) = self.sent.get(&sequence).cloned() else { return };
-        self.nacked += 1;
-        let header = RtpHeader::parse(&original).unwrap();
-        let rtx = FixedHeader {
-            padding: false,
-            marker: header.marker,
-            payload_type: RTX_PT,
-            sequence: self.rtx_sequence,
-            timestamp: header.timestamp,
-            ssrc: self.rtx_ssrc,
-        };
-        self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
-        let mut packet = self.extended(rtx);
-        packet.extend_from_slice(&sequence.to_be_bytes());
-        packet.extend_from_slice(header.payload(&original));
-        out.push_back(seal.encrypt_rtp(&packet).unwrap().to_vec());
-    }
-}
-
-impl Sound {
-    pub fn new(late: Duration, ssrc: u32) -> Self {
-        Self { ssrc, sent: 0, late, next: None }
-    }
-
-    fn tick(&mut self, now: Instant, seal: &mut Context, out: &mut VecDeque<Vec<u8>>) {
-        if *self.next.get_or_insert(now + self.late) > now {
-            return;
-        }
-        self.next = Some(now + SOUND_INTERVAL);
-        let header = FixedHeader {
-            padding: false,
-            marker: false,
-            payload_type: SOUND_PT,
-            sequence: self.sent as u16,
-            timestamp: self.sent.wrapping_mul(960),
-            ssrc: self.ssrc,
-        };
-        let mut packet = header.to_bytes().to_vec();
-        packet.extend_from_slice(&self.sent.to_be_bytes());
-        packet.resize(packet.len() + 60 + self.sent as usize % 40, 7);
-        out.push_back(seal.encrypt_rtp(&packet).unwrap().to_vec());
-        self.sent += 1;
-    }
-}
-
-impl Watch {
-    pub fn new(ssrc: u32, rtx_ssrc: u32) -> Self {
-        Self { ssrc, rtx_ssrc, ..Self::default() }
-    }
-
-    fn receive(&mut self, now: Instant, packet: &[u8]) {
-        let header = RtpHeader::parse(packet).expect("the server's RTP is well formed");
-        let payload = header.payload(packet);
-        if header.payload_type == SOUND_PT {
-            assert_eq!(header.ssrc, self.sound_ssrc);
-            let count = u32::from_be_bytes([payload[0], payload[1], payload[2], payload[3]]);
-            self.sound.push((header.sequence, count));
-            return;
-        }
-        let (sequence, payload, repaired) = if header.ssrc == self.rtx_ssrc {
-            assert_eq!(header.payload_type, RTX_PT);
-            (u16::from_be_bytes([payload[0], payload[1]]), &payload[2..], true)
-        } else {
-            assert_eq!((header.ssrc, header.payload_type), (self.ssrc, VIDEO_PT));
-            (header.sequence, payload, false)
-        };
-        let unwrapped = match self.highest {
-            None => i64::from(sequence),
-            Some(highest) => highest + i64::from(sequence.wrapping_sub(highest as u16) as i16),
-        };
-        self.highest = Some(self.highest.map_or(unwrapped, |h| h.max(unwrapped)));
-        let before = self.received.insert(unwrapped, payload.to_vec());
-        if let Some(before) = before {
-            assert_eq!(before, payload, "one number, two payloads");
-        } else if repaired {
-            self.repaired += 1;
-        }
-        self.timestamps.insert(unwrapped, header.timestamp);
-        self.key_frame_seen |= facts(payload).3;
-        self.asked_at.get_or_insert(now);
-        self.next_nack.get_or_insert(now + NACK_INTERVAL);
-    }
-
-    fn tick(&mut self, now: Instant, seal: &mut Context, out: &mut VecDeque<Vec<u8>>) {
-        // A browser that cannot decode asks for a key frame.
-        let patience = self.asked_at.is_some_and(|at| now >= at + Duration::from_millis(200));
-        if !self.key_frame_seen && patience {
-            self.asked_at = Some(now);
-            self.key_frame_wanted = true;
-        }
-        if std::mem::take(&mut self.key_frame_wanted) {
-            let mut request = Vec::new();
-            build::receiver_report(&mut request, 99, &[]);
-            build::picture_loss(&mut request, 99, self.ssrc);
-            out.push_back(seal.encrypt_rtcp(&request).unwrap().to_vec());
-        }
-        if self.next_nack.is_none_or(|at| at > now) {
-            return;
-        }
-        self.next_nack = Some(now + NACK_INTERVAL);
-        let missing = self.missing(64);
-        self.asked += missing.len() as u64;
-        if !missing.is_empty() {
-            let mut request = Vec::new();
-            build::receiver_report(&mut request, 99, &[]);
-            build::nack(&mut request, 99, self.ssrc, missing);
-            out.push_back(seal.encrypt_rtcp(&request).unwrap().to_vec());
-        }
-    }
-
-    /// Holes in the last `window` numbers.
-    pub fn missing(&self, window: i64) -> Vec<u16> {
-        let (Some(first), Some(highest)) = (self.received.keys().next(), self.highest) else {
-            return Vec::new();
-        };
-        (highest - window..highest)
-            .filter(|s| s > first && (self.storms || !self.received.contains_key(s)))
-            .map(|s| s as u16)
-            .collect()
-    }
-}
-
-/// VP8: descriptor with a 15-bit picture id, then facts that a viewer can check, then filler.
-pub fn payload(frame: u32, packet: u16, packets: u16, key_frame: bool) -> Vec<u8> {
-    let start = packet == 0;
-    let [high, low] = ((frame as u16 & 0x7fff) | 0x8000).to_be_bytes();
-    let mut bytes = vec![0x80 | (u8::from(start) << 4), 0x80, high, low];
-    bytes.push(u8::from(!(key_frame && start)));
-    bytes.extend_from_slice(&frame.to_be_bytes());
-    bytes.extend_from_slice(&packet.to_be_bytes());
-    bytes.extend_from_slice(&packets.to_be_bytes());
-    // libwebrtc's split: the last packets are one byte longer.
-    let len = if packet * 2 >= packets { 901 } else { 900 };
-    bytes.resize(len, frame as u8);
-    bytes
-}
-
-/// (frame, packet, packets, starts a key frame) of a received payload.
-pub fn facts(payload: &[u8]) -> (u32, u16, u16, bool) {
-    let word = |at: usize| u16::from_be_bytes([payload[at], payload[at + 1]]);
-    let frame = u32::from(word(5)) << 16 | u32::from(word(7));
-    assert!(payload[13..].iter().all(|b| *b == frame as u8), "the filler arrived as sent");
-    (frame, word(9), word(11), payload[4] & 1 == 0 && payload[0] & 0x10 != 0)
 }

@@ -7,9 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use greenroom::net::relay::RING_MESSAGES;
-use greenroom::rtp::track::{
-    Codec, CodecParameters, ExtensionIds, FeedbackKinds, TrackIn, TrackOut,
-};
 use greenroom::sfu::command::{Purpose, ShardCommand, TransportSpec};
 use greenroom::sfu::egress::{Batch, Egress, Path};
 use greenroom::sfu::relay::RelayMessage;
@@ -17,9 +14,11 @@ use greenroom::sfu::transport::{DtlsRole, IceCredentials, Remote, Shared, SrtpPr
 use greenroom::sfu::{Sfu, SfuConfig};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use signaling::media::{Audience, MediaEvent, MediaKind, RoomKey, Seat, TransportId};
+use signaling::media::{Audience, MediaEvent, RoomKey, Seat, TransportId};
 
-use crate::peer::{Media, Peer, Publish, RTX_PT, SOUND_PT, Sound, TRANSPORT_CC, VIDEO_PT, Watch};
+use super::media::{Media, Publish, Sound, Watch};
+use super::peer::Peer;
+use super::tracks::{slots_out, sound_in, video_in};
 
 /// What the network does to each datagram.
 #[derive(Clone, Copy)]
@@ -122,58 +121,17 @@ impl World {
         let ssrc = 1000 + self.peers.len() as u32 * 10;
         let mut publish = Publish::new(self.now, ssrc, packets, first);
         publish.sound = sound.map(|late| Sound::new(late, ssrc + 2));
-        let heard = publish.sound.as_ref().map(|sound| TrackIn {
-            mid: "0".to_owned(),
-            kind: MediaKind::Audio,
-            codecs: vec![opus()],
-            extensions: ExtensionIds::default(),
-            feedback: FeedbackKinds::default(),
-            ssrc: Some(sound.ssrc),
-            rtx_ssrc: None,
-        });
-        let track = TrackIn {
-            mid: "1".to_owned(),
-            kind: MediaKind::Video,
-            codecs: vec![vp8()],
-            extensions: ExtensionIds {
-                transport_cc: Some(TRANSPORT_CC),
-                ..ExtensionIds::default()
-            },
-            feedback: FeedbackKinds {
-                nack: true,
-                pli: true,
-                transport_cc: true,
-                ..FeedbackKinds::default()
-            },
-            ssrc: Some(publish.ssrc),
-            rtx_ssrc: Some(publish.rtx_ssrc),
-        };
-        let tracks = heard.into_iter().chain([track]).collect();
+        let sound = publish.sound.as_ref().map(|sound| sound_in(sound.ssrc));
+        let tracks = sound.into_iter().chain([video_in(ssrc)]).collect();
         self.add(room, shard, Media::Publish(publish), |_| Purpose::Publish(tracks))
     }
 
     /// A viewer with a sound slot and a video slot for one seat.
     pub fn add_viewer(&mut self, room: RoomKey, shard: u8, seat: Seat) -> usize {
         let ssrc = 500_000 + self.peers.len() as u32 * 10;
-        let track = TrackOut {
-            seat,
-            kind: MediaKind::Video,
-            mid: format!("v{}", seat.0),
-            ssrc,
-            rtx_ssrc: Some(ssrc + 1),
-            codecs: vec![vp8()],
-        };
-        let sound = TrackOut {
-            seat,
-            kind: MediaKind::Audio,
-            mid: format!("a{}", seat.0),
-            ssrc: ssrc + 2,
-            rtx_ssrc: None,
-            codecs: vec![opus()],
-        };
         let mut watch = Watch::new(ssrc, ssrc + 1);
         watch.sound_ssrc = ssrc + 2;
-        let tracks = vec![sound, track];
+        let tracks = slots_out(seat, ssrc);
         self.add(room, shard, Media::Watch(watch), |_| Purpose::Watch {
             tracks,
             backstage: false,
@@ -385,12 +343,4 @@ impl Drop for World {
             }
         }
     }
-}
-
-fn opus() -> CodecParameters {
-    CodecParameters { codec: Codec::Opus, pt: SOUND_PT, rtx_pt: None }
-}
-
-fn vp8() -> CodecParameters {
-    CodecParameters { codec: Codec::Vp8, pt: VIDEO_PT, rtx_pt: Some(RTX_PT) }
 }

@@ -1,0 +1,69 @@
+//! What peers negotiated: one seat's video (VP8) and sound (Opus), as sent in and as sent out.
+
+use greenroom::rtp::track::{
+    Codec, CodecParameters, ExtensionIds, FeedbackKinds, TrackIn, TrackOut,
+};
+use signaling::media::{MediaKind, Seat};
+
+use super::media::{RTX_PT, SOUND_PT, TRANSPORT_CC, VIDEO_PT};
+
+fn vp8() -> CodecParameters {
+    CodecParameters { codec: Codec::Vp8, pt: VIDEO_PT, rtx_pt: Some(RTX_PT) }
+}
+
+fn opus() -> CodecParameters {
+    CodecParameters { codec: Codec::Opus, pt: SOUND_PT, rtx_pt: None }
+}
+
+/// The video a browser offers to send; its repairs have the next SSRC.
+pub fn video_in(ssrc: u32) -> TrackIn {
+    TrackIn {
+        mid: "1".to_owned(),
+        kind: MediaKind::Video,
+        codecs: vec![vp8()],
+        extensions: ExtensionIds { transport_cc: Some(TRANSPORT_CC), ..ExtensionIds::default() },
+        feedback: FeedbackKinds {
+            nack: true,
+            pli: true,
+            transport_cc: true,
+            ..FeedbackKinds::default()
+        },
+        ssrc: Some(ssrc),
+        rtx_ssrc: Some(ssrc + 1),
+    }
+}
+
+/// The sound a browser offers to send.
+pub fn sound_in(ssrc: u32) -> TrackIn {
+    TrackIn {
+        mid: "0".to_owned(),
+        kind: MediaKind::Audio,
+        codecs: vec![opus()],
+        extensions: ExtensionIds::default(),
+        feedback: FeedbackKinds::default(),
+        ssrc: Some(ssrc),
+        rtx_ssrc: None,
+    }
+}
+
+/// A viewer's slots for a seat, sound first: video under `ssrc`, its repairs under the next, sound
+/// under the one after.
+pub fn slots_out(seat: Seat, ssrc: u32) -> Vec<TrackOut> {
+    let sound = TrackOut {
+        seat,
+        kind: MediaKind::Audio,
+        mid: format!("a{}", seat.0),
+        ssrc: ssrc + 2,
+        rtx_ssrc: None,
+        codecs: vec![opus()],
+    };
+    let video = TrackOut {
+        seat,
+        kind: MediaKind::Video,
+        mid: format!("v{}", seat.0),
+        ssrc,
+        rtx_ssrc: Some(ssrc + 1),
+        codecs: vec![vp8()],
+    };
+    vec![sound, video]
+}
