@@ -9,7 +9,7 @@
 //! | [`http`] | request | pages, `/ws`, WHIP/WHEP, REST, health |
 //! | `signaling` (crate) | message | protocol, rooms, stage, chat, gifts, tokens, the ledger |
 //! | [`net`] | datagram | sockets, shard threads, the director of the media plane |
-//! | `load` | bench | a client that loads a server and measures it (Linux) |
+//! | `load` | bench | a client that loads a server and measures it; a model of a network path (Linux) |
 //! | [`metrics`] | scrape | the registry behind `/metrics` |
 //! | [`sfu`] | packet | every media decision of one shard; sans-I/O |
 //! | [`rtp`] | bytes | packets, codecs' descriptors, SDP; pure |

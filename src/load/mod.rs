@@ -15,6 +15,7 @@ mod histogram;
 mod http;
 mod janus;
 mod link;
+pub mod network;
 mod options;
 mod payload;
 mod peer;
