@@ -75,6 +75,8 @@ pub struct Media {
     pub uplink_packets: u32,
     /// Milliseconds that a part of a frame waits for the rest when a publisher sends it spread.
     pub hold_ms: u8,
+    /// Milliseconds that media may have waited unread when the server is overloaded; what is older is dropped.
+    pub late_ms: u16,
 }
 
 /// The `[tokens]` table.
@@ -116,7 +118,7 @@ impl Default for Http {
 
 impl Default for Media {
     fn default() -> Self {
-        let SfuConfig { uplink_bps, uplink_packets, hold } = SfuConfig::default();
+        let SfuConfig { uplink_bps, uplink_packets, hold, late } = SfuConfig::default();
         Self {
             port: 7882,
             shards: 0,
@@ -125,6 +127,7 @@ impl Default for Media {
             uplink_bps,
             uplink_packets,
             hold_ms: hold.as_millis() as u8,
+            late_ms: late.as_millis() as u16,
         }
     }
 }
@@ -179,6 +182,10 @@ impl Config {
              no voice"
         );
         ensure!(self.media.hold_ms <= 20, "media.hold_ms must be at most 20: more would be seen");
+        ensure!(
+            self.media.late_ms >= 100,
+            "media.late_ms must be at least 100: a short stall would lose media"
+        );
         for origin in &self.http.embed {
             let name = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
             let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]*".contains(&b);

@@ -138,6 +138,7 @@ fn media_config(config: &Config) -> MediaConfig {
             uplink_bps: media.uplink_bps,
             uplink_packets: media.uplink_packets,
             hold: Duration::from_millis(media.hold_ms.into()),
+            late: Duration::from_millis(media.late_ms.into()),
         },
         ..MediaConfig::default()
     }

@@ -220,9 +220,10 @@ impl Rig {
     fn time_passes(&mut self) -> Duration {
         let mut inside = Duration::ZERO;
         for shard in 0..self.cores.len() {
-            if self.cores[shard].poll_timeout().is_some_and(|due| due <= self.now) {
+            while self.cores[shard].poll_timeout().is_some_and(|due| due <= self.now) {
                 inside += self.with_core(shard as u8, |core, now, egress| {
                     core.handle_timeout(now, egress);
+                    core.flush(now, egress);
                 });
             }
         }

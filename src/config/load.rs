@@ -199,6 +199,14 @@ mod tests {
     }
 
     #[test]
+    fn media_times_have_their_limits() {
+        for (option, good, bad) in [("media.hold_ms", "20", "21"), ("media.late_ms", "100", "99")] {
+            assert!(Config::load(&source(&[], &[(option, good)])).is_ok(), "{option}");
+            assert!(refused(&[], &[(option, bad)]).contains(option), "{option}");
+        }
+    }
+
+    #[test]
     fn short_secrets_are_refused() {
         assert!(refused(&[], &[("tokens.secret", &"x".repeat(31))]).contains("32"));
         let long = "x".repeat(32);

@@ -9,8 +9,9 @@ use prometheus::proto::{
 };
 
 use crate::net::send_counters::RUN_BOUNDS;
-use crate::net::stats::{Count, RESIDENCE_BOUNDS_NS, ShardStats, Snapshot};
+use crate::net::stats::{self, Count, RESIDENCE_BOUNDS_NS, RING_BOUNDS, ShardStats, Snapshot};
 use crate::sfu::drop_reason::DropReason;
+use crate::sfu::transport::Profile;
 
 /// Name and help of what is not a [`Count`].
 const DROPPED: (&str, &str) =
@@ -20,6 +21,15 @@ const RESIDENCE: (&str, &str) = (
     "greenroom_residence_seconds",
     "From the kernel's receive time to the end of the turn that handled the datagram.",
 );
+const RING_FILL: (&str, &str) = (
+    "greenroom_relay_ring_messages",
+    "Messages in another shard's ring whenever a shard found some; a full ring holds 1024.",
+);
+const CONNECTING: (&str, &str) = (
+    "greenroom_handshakes_in_flight",
+    "Transports without keys yet, by shard: waiting for a check or in their handshake.",
+);
+const PEERS: (&str, &str) = ("greenroom_peers", "Transports with keys, by SRTP profile.");
 const TRANSPORTS: (&str, &str) = ("greenroom_transports", "Transports alive, by shard.");
 
 /// Reads the [`ShardStats`] of every shard.
@@ -40,7 +50,10 @@ impl MediaCollector {
             (DROPPED, Some("reason")),
             (RUNS, None),
             (RESIDENCE, None),
+            (RING_FILL, None),
             (TRANSPORTS, Some("shard")),
+            (CONNECTING, Some("shard")),
+            (PEERS, Some("profile")),
         ];
         let descriptions = counts
             .chain(others)
@@ -80,19 +93,22 @@ impl Collector for MediaCollector {
         let bounds = RUN_BOUNDS.map(|bound| bound as f64);
         families.push(histogram(RUNS, &bounds, &runs, datagrams as f64));
 
-        let residence: Vec<u64> = (0..=RESIDENCE_BOUNDS_NS.len())
-            .map(|bucket| sum(&|snapshot| snapshot.residence.buckets[bucket]))
-            .collect();
-        let seconds = sum(&|snapshot| snapshot.residence.sum_ns) as f64 / 1e9;
-        let bounds = RESIDENCE_BOUNDS_NS.map(|bound| bound as f64 / 1e9);
-        families.push(histogram(RESIDENCE, &bounds, &residence, seconds));
+        families.push(summed(RESIDENCE, &RESIDENCE_BOUNDS_NS, 1e9, &snapshots, |s| &s.residence));
+        families.push(summed(RING_FILL, &RING_BOUNDS, 1.0, &snapshots, |s| &s.ring_fill));
 
-        let transports = snapshots.iter().enumerate().map(|(shard, snapshot)| {
-            let mut gauge = Gauge::default();
-            gauge.set_value(snapshot.transports as f64);
-            labelled(Metric::from_gauge(gauge), "shard", shard.to_string())
+        let by_shard = |value: &dyn Fn(&Snapshot) -> u64| {
+            let shards = snapshots.iter().enumerate();
+            shards.map(|(n, s)| labelled(gauge(value(s)), "shard", n.to_string())).collect()
+        };
+        let transports = by_shard(&|snapshot| snapshot.transports);
+        families.push(family(TRANSPORTS, MetricType::GAUGE, transports));
+        let connecting = by_shard(&|snapshot| snapshot.population.connecting);
+        families.push(family(CONNECTING, MetricType::GAUGE, connecting));
+        let peers = Profile::ALL.iter().map(|profile| {
+            let value = sum(&|snapshot| snapshot.population.peers[*profile as usize]);
+            labelled(gauge(value), "profile", profile.name().to_owned())
         });
-        families.push(family(TRANSPORTS, MetricType::GAUGE, transports.collect()));
+        families.push(family(PEERS, MetricType::GAUGE, peers.collect()));
         families
     }
 }
@@ -114,12 +130,34 @@ fn counter(value: u64) -> Metric {
     metric
 }
 
+fn gauge(value: u64) -> Metric {
+    let mut gauge = Gauge::default();
+    gauge.set_value(value as f64);
+    Metric::from_gauge(gauge)
+}
+
 fn labelled(mut metric: Metric, name: &str, value: String) -> Metric {
     let mut label = LabelPair::default();
     label.set_name(name.to_owned());
     label.set_value(value);
     metric.set_label(vec![label]);
     metric
+}
+
+/// The sum over shards of what `of` says, whose values are counted in `unit`ths.
+fn summed<const BUCKETS: usize>(
+    name: (&str, &str),
+    bounds: &[u64],
+    unit: f64,
+    snapshots: &[Snapshot],
+    of: impl Fn(&Snapshot) -> &stats::Histogram<BUCKETS>,
+) -> MetricFamily {
+    let counts: Vec<u64> = (0..BUCKETS)
+        .map(|bucket| snapshots.iter().map(|snapshot| of(snapshot).buckets[bucket]).sum())
+        .collect();
+    let bounds: Vec<f64> = bounds.iter().map(|bound| *bound as f64 / unit).collect();
+    let sum: u64 = snapshots.iter().map(|snapshot| of(snapshot).sum).sum();
+    histogram(name, &bounds, &counts, sum as f64 / unit)
 }
 
 /// `counts` by bucket, with one more than `bounds` if values can lie above them all.
@@ -145,6 +183,7 @@ fn histogram(name: (&str, &str), bounds: &[f64], counts: &[u64], sum: f64) -> Me
 mod tests {
     use super::*;
     use crate::metrics::Metrics;
+    use crate::sfu::counters::Population;
 
     #[test]
     fn every_number_is_rendered_once_and_summed_over_shards() {
@@ -153,7 +192,9 @@ mod tests {
         snapshot.drops[DropReason::SendBufferFull as usize] = 5;
         snapshot.counts[Count::SentDatagrams as usize] = 12;
         snapshot.runs[3] = 2;
-        snapshot.residence.record(1_500_000);
+        snapshot.residence.record(&RESIDENCE_BOUNDS_NS, 1_500_000);
+        snapshot.ring_fill.record(&RING_BOUNDS, 5);
+        snapshot.population = Population { connecting: 2, peers: [4, 1] };
         shards.iter().for_each(|shard| shard.publish(&snapshot));
         let metrics = Metrics::new();
         let collector = MediaCollector::new(shards).expect("good names");
@@ -167,7 +208,11 @@ mod tests {
             "greenroom_run_datagrams_count 4",
             "greenroom_residence_seconds_bucket{le=\"0.002\"} 2",
             "greenroom_residence_seconds_bucket{le=\"+Inf\"} 2",
+            "greenroom_relay_ring_messages_bucket{le=\"8\"} 2",
             "greenroom_transports{shard=\"1\"} 3",
+            "greenroom_handshakes_in_flight{shard=\"0\"} 2",
+            "greenroom_peers{profile=\"aead_aes_128_gcm\"} 8",
+            "greenroom_peers{profile=\"aes128_cm_hmac_sha1_80\"} 2",
         ] {
             assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
         }

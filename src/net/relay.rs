@@ -81,6 +81,12 @@ impl<T> Relay<T> {
         }
     }
 
+    /// How many messages wait in each ring that has some.
+    pub fn waiting(&self) -> impl Iterator<Item = u64> {
+        let rings = self.incoming.iter().flatten().map(|ring| ring.slots() as u64);
+        rings.filter(|messages| *messages > 0)
+    }
+
     /// Take what the other shards pushed, at most `limit` per ring so that none starves the rest.
     /// `true` = something may be left.
     pub fn drain(&mut self, limit: usize, mut each: impl FnMut(u8, T)) -> bool {

@@ -20,7 +20,10 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use crate::net::inbox::{Done, Input};
 use crate::net::relay::Relay;
 use crate::net::send_counters::SendCounters;
-use crate::net::stats::{Count, Residence, ShardStats, Snapshot};
+use crate::net::socket::Origin;
+use crate::net::stats::{
+    Count, RESIDENCE_BOUNDS_NS, RING_BOUNDS, Residence, RingFill, ShardStats, Snapshot,
+};
 use crate::net::thread::cpu_time_us;
 use crate::net::udp::{ReceiveArena, SendArena, Socket};
 use crate::net::wait::{Ready, Wait};
@@ -79,6 +82,7 @@ pub struct Shard {
     done: Vec<Done>,
     turns: u64,
     relay_full: u64,
+    ring_fill: RingFill,
     /// Something may be left from this turn: do not sleep.
     more: bool,
     /// The room side had no room for an event.
@@ -139,6 +143,7 @@ impl Shard {
             done: Vec::new(),
             turns: 0,
             relay_full: 0,
+            ring_fill: RingFill::default(),
             more: false,
             events_stuck: false,
             dirty: true,
@@ -176,11 +181,12 @@ impl Shard {
     }
 
     fn turn(&mut self, ready: Ready, batch: &mut Batch) {
-        let Self { core, sockets, links, receiving, sending, done, .. } = self;
+        let Self { core, sockets, links, receiving, sending, done, ring_fill, .. } = self;
         let now = Instant::now();
         let mut sink = |batch: &mut Batch| sending.send(sockets, batch, now);
         let mut egress = Egress::new(batch, &mut sink);
 
+        links.relay.waiting().for_each(|messages| ring_fill.record(&RING_BOUNDS, messages));
         self.more = links.relay.drain(RELAYS_PER_TURN, |from, message| {
             core.handle_relay(now, from, message, &mut egress);
         });
@@ -270,7 +276,9 @@ impl Shard {
             drops,
             runs: sent.runs,
             residence: self.receiving.residence.clone(),
+            ring_fill: self.ring_fill.clone(),
             transports: self.core.transports() as u64,
+            population: self.core.population(),
             ..Snapshot::default()
         };
         for (count, value) in [
@@ -333,12 +341,17 @@ impl Receiving {
     fn receive(&mut self, core: &mut Sfu, socket: &Socket, local: u8, egress: &mut Egress<'_>) {
         for _ in 0..RECEIVE_CALLS {
             let now = Instant::now();
-            let received = socket.receive_batch(&mut self.arena, |remote, datagram| {
-                core.handle_datagram(now, Path { local, remote }, datagram, egress);
+            let clock = unix_ns();
+            let received = socket.receive_batch(&mut self.arena, |origin, datagram| {
+                let Origin { remote, stamp } = origin;
+                let waited = Duration::from_nanos(clock.saturating_sub(stamp.unwrap_or(clock)));
+                if !core.refuses_late(waited, datagram) {
+                    core.handle_datagram(now, Path { local, remote }, datagram, egress);
+                }
             });
             match received {
                 Ok(slots) => {
-                    self.stamps.extend_from_slice(self.arena.stamps());
+                    self.stamps.extend(self.arena.stamps());
                     if slots < self.arena.slots() {
                         return;
                     }
@@ -357,12 +370,17 @@ impl Receiving {
         if self.stamps.is_empty() {
             return;
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        let now = unix_ns();
         for stamp in self.stamps.drain(..) {
-            self.residence.record(now.saturating_sub(stamp));
+            self.residence.record(&RESIDENCE_BOUNDS_NS, now.saturating_sub(stamp));
         }
     }
+}
+
+/// The clock of the kernel's receive times.
+fn unix_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Apply what waits, within the turn's share. `true` = something may be left.

@@ -25,6 +25,15 @@ impl Default for BufferSizes {
     }
 }
 
+/// Where a datagram came from, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The sender.
+    pub remote: SocketAddr,
+    /// When the kernel received it, in ns since the Unix epoch; `None` where it does not say.
+    pub stamp: Option<u64>,
+}
+
 /// Open and bind a non-blocking UDP socket with large buffers.
 pub(crate) fn open(address: SocketAddr, sizes: BufferSizes) -> io::Result<socket2::Socket> {
     let socket =

@@ -4,7 +4,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::net::send_counters::RUN_BOUNDS;
+use crate::sfu::counters::Population;
 use crate::sfu::drop_reason::DropReason;
+use crate::sfu::transport::Profile;
 
 macro_rules! counts {
     ($($variant:ident => $name:literal, $help:literal;)*) => {
@@ -85,26 +87,41 @@ pub const RESIDENCE_BOUNDS_NS: [u64; 12] = [
     100_000_000,
 ];
 
-/// How long received messages stayed: from the kernel's receive time to the end of the turn that
-/// handled them, sending included. A frame part that waits for its frame's end stays longer.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Residence {
-    /// By [`RESIDENCE_BOUNDS_NS`]; the last counts what is above them all.
-    pub buckets: [u64; RESIDENCE_BOUNDS_NS.len() + 1],
-    /// Sum of all, in nanoseconds.
-    pub sum_ns: u64,
+/// Upper bounds of what a shard finds in another's ring when it looks.
+pub const RING_BOUNDS: [u64; 10] = [1, 2, 4, 8, 16, 64, 256, 512, 768, 1_023];
+
+/// Values counted between bounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Histogram<const BUCKETS: usize> {
+    /// By upper bound; the last counts what is above them all.
+    pub buckets: [u64; BUCKETS],
+    /// Sum of all values.
+    pub sum: u64,
 }
 
-impl Residence {
-    /// Count one message.
-    pub fn record(&mut self, ns: u64) {
-        let bucket = RESIDENCE_BOUNDS_NS.partition_point(|bound| *bound < ns);
+impl<const BUCKETS: usize> Default for Histogram<BUCKETS> {
+    fn default() -> Self {
+        Self { buckets: [0; BUCKETS], sum: 0 }
+    }
+}
+
+impl<const BUCKETS: usize> Histogram<BUCKETS> {
+    /// Count one value between `bounds`, one fewer than there are buckets.
+    pub fn record(&mut self, bounds: &[u64], value: u64) {
+        let bucket = bounds.partition_point(|bound| *bound < value);
         if let Some(count) = self.buckets.get_mut(bucket) {
             *count += 1;
         }
-        self.sum_ns = self.sum_ns.saturating_add(ns);
+        self.sum = self.sum.saturating_add(value);
     }
 }
+
+/// How long received messages stayed, in ns: from the kernel's receive time to the end of the turn that
+/// handled them, sending included. A frame part that waits for its frame's end stays longer.
+pub type Residence = Histogram<{ RESIDENCE_BOUNDS_NS.len() + 1 }>;
+
+/// How many messages lay in another shard's ring whenever there were any.
+pub type RingFill = Histogram<{ RING_BOUNDS.len() + 1 }>;
 
 /// A shard's numbers at one moment.
 #[derive(Debug, Clone)]
@@ -117,8 +134,12 @@ pub struct Snapshot {
     pub runs: [u64; RUN_BOUNDS.len()],
     /// Residence of received messages.
     pub residence: Residence,
+    /// What lay in the rings from other shards.
+    pub ring_fill: RingFill,
     /// Transports alive.
     pub transports: u64,
+    /// How far they have come.
+    pub population: Population,
 }
 
 impl Default for Snapshot {
@@ -128,7 +149,9 @@ impl Default for Snapshot {
             drops: [0; DROPS],
             runs: [0; RUN_BOUNDS.len()],
             residence: Residence::default(),
+            ring_fill: RingFill::default(),
             transports: 0,
+            population: Population::default(),
         }
     }
 }
@@ -141,9 +164,11 @@ pub struct ShardStats {
     counts: [AtomicU64; COUNTS],
     drops: [AtomicU64; DROPS],
     runs: [AtomicU64; RUN_BOUNDS.len()],
-    residence: [AtomicU64; RESIDENCE_BOUNDS_NS.len() + 1],
-    residence_sum_ns: AtomicU64,
+    residence: SharedHistogram<{ RESIDENCE_BOUNDS_NS.len() + 1 }>,
+    ring_fill: SharedHistogram<{ RING_BOUNDS.len() + 1 }>,
     transports: AtomicU64,
+    connecting: AtomicU64,
+    peers: [AtomicU64; Profile::ALL.len()],
 }
 
 impl Default for ShardStats {
@@ -152,9 +177,11 @@ impl Default for ShardStats {
             counts: [const { AtomicU64::new(0) }; COUNTS],
             drops: [const { AtomicU64::new(0) }; DROPS],
             runs: [const { AtomicU64::new(0) }; RUN_BOUNDS.len()],
-            residence: [const { AtomicU64::new(0) }; RESIDENCE_BOUNDS_NS.len() + 1],
-            residence_sum_ns: AtomicU64::new(0),
+            residence: SharedHistogram::default(),
+            ring_fill: SharedHistogram::default(),
             transports: AtomicU64::new(0),
+            connecting: AtomicU64::new(0),
+            peers: [const { AtomicU64::new(0) }; Profile::ALL.len()],
         }
     }
 }
@@ -165,9 +192,11 @@ impl ShardStats {
         store(&self.counts, &snapshot.counts);
         store(&self.drops, &snapshot.drops);
         store(&self.runs, &snapshot.runs);
-        store(&self.residence, &snapshot.residence.buckets);
-        self.residence_sum_ns.store(snapshot.residence.sum_ns, Ordering::Relaxed);
+        self.residence.store(&snapshot.residence);
+        self.ring_fill.store(&snapshot.ring_fill);
         self.transports.store(snapshot.transports, Ordering::Relaxed);
+        self.connecting.store(snapshot.population.connecting, Ordering::Relaxed);
+        store(&self.peers, &snapshot.population.peers);
     }
 
     /// Read all; numbers may be of neighbouring moments.
@@ -177,11 +206,13 @@ impl ShardStats {
             counts: load(&self.counts),
             drops: load(&self.drops),
             runs: load(&self.runs),
-            residence: Residence {
-                buckets: load(&self.residence),
-                sum_ns: self.residence_sum_ns.load(Ordering::Relaxed),
-            },
+            residence: self.residence.load(),
+            ring_fill: self.ring_fill.load(),
             transports: self.transports(),
+            population: Population {
+                connecting: self.connecting.load(Ordering::Relaxed),
+                peers: load(&self.peers),
+            },
         }
     }
 
@@ -194,6 +225,30 @@ impl ShardStats {
     /// Count a panic of the shard's thread, which publishes no more.
     pub fn panicked(&self) {
         self.counts[Count::ShardPanics as usize].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A [`Histogram`] that one thread writes and everybody reads.
+#[derive(Debug)]
+struct SharedHistogram<const BUCKETS: usize> {
+    buckets: [AtomicU64; BUCKETS],
+    sum: AtomicU64,
+}
+
+impl<const BUCKETS: usize> Default for SharedHistogram<BUCKETS> {
+    fn default() -> Self {
+        Self { buckets: [const { AtomicU64::new(0) }; BUCKETS], sum: AtomicU64::new(0) }
+    }
+}
+
+impl<const BUCKETS: usize> SharedHistogram<BUCKETS> {
+    fn store(&self, from: &Histogram<BUCKETS>) {
+        store(&self.buckets, &from.buckets);
+        self.sum.store(from.sum, Ordering::Relaxed);
+    }
+
+    fn load(&self) -> Histogram<BUCKETS> {
+        Histogram { buckets: load(&self.buckets), sum: self.sum.load(Ordering::Relaxed) }
     }
 }
 
@@ -216,20 +271,24 @@ mod tests {
         snapshot.counts[Count::Turns as usize] = 3;
         snapshot.drops[DropReason::Gate as usize] = 4;
         snapshot.runs[2] = 5;
-        snapshot.residence.record(60_000);
+        snapshot.residence.record(&RESIDENCE_BOUNDS_NS, 60_000);
+        snapshot.ring_fill.record(&RING_BOUNDS, 3);
+        snapshot.population = Population { connecting: 2, peers: [4, 1] };
         stats.publish(&snapshot);
         let read = stats.read();
         assert_eq!(read.counts, snapshot.counts);
         assert_eq!(read.drops, snapshot.drops);
         assert_eq!((read.runs, read.transports), (snapshot.runs, 7));
         assert_eq!(read.residence, snapshot.residence);
+        assert_eq!(read.ring_fill, snapshot.ring_fill);
+        assert_eq!(read.population, snapshot.population);
     }
 
     #[test]
     fn residence_counts_at_and_above_its_bounds() {
         let mut residence = Residence::default();
         for ns in [0, 50_000, 50_001, 100_000_000, 100_000_001, u64::MAX] {
-            residence.record(ns);
+            residence.record(&RESIDENCE_BOUNDS_NS, ns);
         }
         assert_eq!(residence.buckets[0], 2);
         assert_eq!(residence.buckets[1], 1);

@@ -17,7 +17,7 @@ use libc::{c_int, c_void};
 use crate::net::ancillary::{self, Ancillary};
 use crate::net::send_counters::SendCounters;
 use crate::net::send_plan::{CALL_PIECES, Piece, SendPlan};
-use crate::net::socket::{self, BufferSizes};
+use crate::net::socket::{self, BufferSizes, Origin};
 use crate::sfu::egress::Batch;
 
 /// Messages per `recvmmsg`.
@@ -77,7 +77,7 @@ impl Socket {
         self.inner.as_raw_fd()
     }
 
-    /// Receive once and give every datagram with its sender to `each`. Returns the slots filled:
+    /// Receive once and give every datagram with its origin to `each`. Returns the slots filled:
     /// [`ReceiveArena::slots`] = there may be more, 0 = nothing waits.
     ///
     /// # Errors
@@ -85,7 +85,7 @@ impl Socket {
     pub fn receive_batch(
         &self,
         arena: &mut ReceiveArena,
-        mut each: impl FnMut(SocketAddr, &mut [u8]),
+        mut each: impl FnMut(Origin, &mut [u8]),
     ) -> io::Result<usize> {
         let filled = match arena.receive(self.fd()) {
             Ok(filled) => filled,
@@ -96,12 +96,13 @@ impl Socket {
         };
         for slot in arena.filled.iter().take(filled) {
             let Some(remote) = slot.remote else { continue };
+            let origin = Origin { remote, stamp: slot.stamp };
             let start = slot.index * SLOT_BYTES;
             match arena.bytes.get_mut(start..start + slot.len) {
                 // An empty datagram is still one, and is counted as such.
-                None | Some([]) => each(remote, &mut []),
+                None | Some([]) => each(origin, &mut []),
                 Some(bytes) => {
-                    bytes.chunks_mut(slot.segment.max(1)).for_each(|part| each(remote, part));
+                    bytes.chunks_mut(slot.segment.max(1)).for_each(|part| each(origin, part));
                 }
             }
         }
@@ -140,6 +141,7 @@ struct Filled {
     len: usize,
     /// Datagram length; equals `len` for a single datagram.
     segment: usize,
+    stamp: Option<u64>,
 }
 
 /// Room for the two control messages we ask for: segment size and receive time.
@@ -153,7 +155,6 @@ pub struct ReceiveArena {
     names: Box<[MaybeUninit<libc::sockaddr_in6>; RECEIVE_SLOTS]>,
     controls: Box<[ReceiveControl; RECEIVE_SLOTS]>,
     filled: Vec<Filled>,
-    stamps: Vec<u64>,
 }
 
 impl Default for ReceiveArena {
@@ -171,7 +172,6 @@ impl ReceiveArena {
             names: Box::new([MaybeUninit::uninit(); RECEIVE_SLOTS]),
             controls: Box::new([ReceiveControl([0; 64]); RECEIVE_SLOTS]),
             filled: Vec::with_capacity(RECEIVE_SLOTS),
-            stamps: Vec::with_capacity(RECEIVE_SLOTS),
         }
     }
 
@@ -182,14 +182,12 @@ impl ReceiveArena {
     }
 
     /// When the kernel received each slot of the last call, in ns since the Unix epoch.
-    #[must_use]
-    pub fn stamps(&self) -> &[u64] {
-        &self.stamps
+    pub fn stamps(&self) -> impl Iterator<Item = u64> {
+        self.filled.iter().filter_map(|slot| slot.stamp)
     }
 
     fn receive(&mut self, fd: RawFd) -> io::Result<usize> {
         self.filled.clear();
-        self.stamps.clear();
         let bytes = self.bytes.as_mut_ptr();
         let mut iovecs: [libc::iovec; RECEIVE_SLOTS] = std::array::from_fn(|slot| libc::iovec {
             // SAFETY: `slot` < RECEIVE_SLOTS, so the offset stays inside the allocation.
@@ -222,9 +220,7 @@ impl ReceiveArena {
         let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
         for (index, header) in headers.iter().enumerate().take(received) {
             // SAFETY: the kernel filled this header, its name and its control messages.
-            let (filled, stamp) = unsafe { read_slot(index, header) };
-            self.filled.push(filled);
-            self.stamps.extend(stamp);
+            self.filled.push(unsafe { read_slot(index, header) });
         }
         Ok(received)
     }
@@ -235,13 +231,13 @@ impl ReceiveArena {
 /// # Safety
 /// `header` must have been filled by a successful `recvmmsg` with a `sockaddr_in6` as name, and
 /// its name and control memory must still be alive.
-unsafe fn read_slot(index: usize, header: &libc::mmsghdr) -> (Filled, Option<u64>) {
+unsafe fn read_slot(index: usize, header: &libc::mmsghdr) -> Filled {
     let len = (header.msg_len as usize).min(SLOT_BYTES);
     // SAFETY: the caller's promise.
     let Ancillary { segment, stamp } = unsafe { ancillary::read(&header.msg_hdr) };
     // SAFETY: the name points at a sockaddr_in6, which the kernel filled up to `msg_namelen`.
     let remote = unsafe { decode(header.msg_hdr.msg_name, header.msg_hdr.msg_namelen as usize) };
-    (Filled { index, remote, len, segment: segment.unwrap_or(len) }, stamp)
+    Filled { index, remote, len, segment: segment.unwrap_or(len), stamp }
 }
 
 /// The address at `name`; `None` for a family we did not open a socket of.

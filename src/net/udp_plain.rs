@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::net::send_counters::SendCounters;
 use crate::net::send_plan::{Piece, SendPlan};
-use crate::net::socket::{self, BufferSizes};
+use crate::net::socket::{self, BufferSizes, Origin};
 use crate::sfu::egress::Batch;
 
 /// Bytes of the largest datagram.
@@ -44,7 +44,7 @@ impl Socket {
         self.inner.as_raw_fd()
     }
 
-    /// Receive once and give the datagram with its sender to `each`. Returns the slots filled:
+    /// Receive once and give the datagram with its origin to `each`. Returns the slots filled:
     /// [`ReceiveArena::slots`] = there may be more, 0 = nothing waits.
     ///
     /// # Errors
@@ -52,12 +52,12 @@ impl Socket {
     pub fn receive_batch(
         &self,
         arena: &mut ReceiveArena,
-        mut each: impl FnMut(SocketAddr, &mut [u8]),
+        mut each: impl FnMut(Origin, &mut [u8]),
     ) -> io::Result<usize> {
         match self.inner.recv_from(&mut arena.bytes) {
             Ok((len, remote)) => {
                 if let Some(datagram) = arena.bytes.get_mut(..len) {
-                    each(remote, datagram);
+                    each(Origin { remote, stamp: None }, datagram);
                 }
                 Ok(1)
             }
@@ -124,9 +124,8 @@ impl ReceiveArena {
     }
 
     /// Kernel receive times: unknown here.
-    #[must_use]
-    pub const fn stamps(&self) -> &[u64] {
-        &[]
+    pub fn stamps(&self) -> impl Iterator<Item = u64> {
+        std::iter::empty()
     }
 }
 

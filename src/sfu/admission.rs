@@ -52,7 +52,7 @@ impl Sfu {
             transport,
             lost_after: spec.lost_after,
             lost: false,
-            connected: false,
+            profile: None,
             paths: Vec::new(),
             ufrags: vec![ufrag.clone()],
             wake: None,
@@ -63,6 +63,7 @@ impl Sfu {
         } else {
             self.sessions[index as usize] = Some(session);
         }
+        self.population.connecting += 1;
         self.session_ids.insert(spec.id, index);
         self.demux.add_ufrag(&ufrag, index);
         self.schedule_session(now, index);
@@ -237,7 +238,7 @@ impl Sfu {
         let Role::Watch(watcher) = &session.role else { return };
         let Some(out) = watcher.slots.get(slot) else { return };
         let wanted =
-            self.stages.get(&session.room).filter(|_| session.connected).and_then(|stage| {
+            self.stages.get(&session.room).filter(|_| session.is_connected()).and_then(|stage| {
                 let (seat, kind) = (out.track.seat, out.track.kind);
                 stage.publication(seat, kind, watcher.backstage, watcher.own_seat)
             });
@@ -376,8 +377,9 @@ impl Sfu {
         {
             match event {
                 TransportEvent::Connected => {
-                    session.connected = true;
+                    session.profile = session.transport.profile();
                     self.counters.handshakes += 1;
+                    self.population.connected(session.profile);
                     self.tell(index, MediaEvent::Connected);
                     self.fill_slots(now, index, egress);
                 }
@@ -433,6 +435,7 @@ impl Sfu {
             return;
         };
         self.counters.closed += 1;
+        self.population.left(session.profile);
         self.session_ids.remove(&session.id);
         for path in &session.paths {
             self.demux.remove_path(path, index);

@@ -202,6 +202,11 @@ impl Sfu {
         if slab.key_frame {
             publication.key_frame.served();
         }
+        // Kept for those who ask again, but sent to nobody unasked.
+        if now.saturating_duration_since(slab.arrived) > self.config.late {
+            self.counters.drop(DropReason::ReceivedLate);
+            return None;
+        }
         Some(at)
     }
 
@@ -248,7 +253,7 @@ impl Sfu {
         let alive = session.transport.last_authenticated();
         let silent =
             alive.is_some_and(|at| now.saturating_duration_since(at) >= session.lost_after);
-        if session.connected && silent && !std::mem::replace(&mut session.lost, true) {
+        if session.is_connected() && silent && !std::mem::replace(&mut session.lost, true) {
             self.tell(index, MediaEvent::Lost);
         }
         self.send_feedback(now, index, egress);

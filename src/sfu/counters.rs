@@ -2,6 +2,34 @@
 //! core itself never makes a metrics call.
 
 use super::drop_reason::DropReason;
+use super::transport::Profile;
+
+/// The transports of one shard's core now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Population {
+    /// Made, and without keys yet: no check, or a handshake on its way.
+    pub connecting: u64,
+    /// With keys, by [`Profile`].
+    pub peers: [u64; Profile::ALL.len()],
+}
+
+impl Population {
+    /// A transport that was connecting has keys.
+    pub(super) fn connected(&mut self, profile: Option<Profile>) {
+        if let Some(profile) = profile {
+            self.connecting -= 1;
+            self.peers[profile as usize] += 1;
+        }
+    }
+
+    /// A transport ended.
+    pub(super) fn left(&mut self, profile: Option<Profile>) {
+        match profile {
+            None => self.connecting -= 1,
+            Some(profile) => self.peers[profile as usize] -= 1,
+        }
+    }
+}
 
 /// What one shard's core has done since it started.
 #[derive(Debug, Clone)]

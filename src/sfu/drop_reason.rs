@@ -34,6 +34,10 @@ drop_reasons! {
     StunIntegrity => "stun_integrity",
     /// Too many integrity checks from one unvalidated address.
     StunRateLimited => "stun_rate_limited",
+    /// Media that waited in the socket, or between shards, for longer than it is worth sending.
+    ReceivedLate => "received_late",
+    /// A step of a handshake while too many wait; DTLS sends it again.
+    HandshakeQueueFull => "handshake_queue_full",
     /// A DTLS record the engine refused.
     DtlsMalformed => "dtls_malformed",
     /// More than 32 KiB of handshake from one peer.

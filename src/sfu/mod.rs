@@ -17,6 +17,7 @@ pub mod drop_reason;
 pub mod egress;
 mod fanout;
 mod feedback;
+pub mod handshakes;
 mod picture;
 mod publication;
 mod publisher;
@@ -41,10 +42,11 @@ use crate::rtp::packet::{PacketKind, RtpHeader};
 use crate::rtp::rtx;
 
 use bandwidth::policer::Verdict;
-use counters::Counters;
+use counters::{Counters, Population};
 use demux::Demux;
 use drop_reason::DropReason;
 use egress::{Egress, Path};
+use handshakes::Flight;
 use publication::{Publication, RIDER_WAITS};
 use random::Random;
 use relay::RelayMessage;
@@ -69,11 +71,19 @@ pub struct SfuConfig {
     /// what a publisher sends spread, and adds to every viewer's delay. A frame that comes at once
     /// never waits.
     pub hold: Duration,
+    /// Longest media may have waited unread, in the socket or between shards. Trade: past its capacity a
+    /// shard is this late at most, and loses what is older; a stall shorter than this loses nothing.
+    pub late: Duration,
 }
 
 impl Default for SfuConfig {
     fn default() -> Self {
-        Self { uplink_bps: 8_000_000, uplink_packets: 2_500, hold: Duration::from_millis(2) }
+        Self {
+            uplink_bps: 8_000_000,
+            uplink_packets: 2_500,
+            hold: Duration::from_millis(2),
+            late: Duration::from_millis(300),
+        }
     }
 }
 
@@ -93,9 +103,12 @@ pub struct Sfu {
     timers: Timers,
     /// Publications with a part of a frame waiting for the rest.
     building: Vec<u32>,
+    /// Steps of handshakes that wait for the end of a turn.
+    handshakes: VecDeque<Flight>,
     events: VecDeque<AddressedMediaEvent>,
     relays: VecDeque<(u8, RelayMessage)>,
     counters: Counters,
+    population: Population,
     shard: u8,
     /// Reused buffer for RTCP.
     scratch: Vec<u8>,
@@ -119,9 +132,11 @@ impl Sfu {
             stages: HashMap::new(),
             timers: Timers::default(),
             building: Vec::new(),
+            handshakes: VecDeque::new(),
             events: VecDeque::new(),
             relays: VecDeque::new(),
             counters: Counters::default(),
+            population: Population::default(),
             shard,
             scratch: Vec::with_capacity(2048),
         }
@@ -190,20 +205,6 @@ impl Sfu {
         Ok(())
     }
 
-    fn on_dtls(
-        &mut self,
-        now: Instant,
-        path: Path,
-        index: u32,
-        bytes: &[u8],
-        egress: &mut Egress<'_>,
-    ) -> Result<(), DropReason> {
-        let session = session_mut(&mut self.sessions, index).ok_or(DropReason::UnknownTransport)?;
-        let outcome = session.transport.handle_dtls(now, path, bytes, egress);
-        self.after_transport(now, index, egress);
-        outcome
-    }
-
     fn on_rtp(
         &mut self,
         now: Instant,
@@ -257,9 +258,24 @@ impl Sfu {
         Ok(())
     }
 
+    /// Whether a datagram that waited unread for `waited` is media that comes too late to be of use,
+    /// and must not be handled. Counts it.
+    pub fn refuses_late(&mut self, waited: Duration, bytes: &[u8]) -> bool {
+        let late = waited > self.config.late && PacketKind::of(bytes) == Some(PacketKind::Rtp);
+        if late {
+            self.counters.drop(DropReason::ReceivedLate);
+        }
+        late
+    }
+
     /// End of a turn: send the parts of frames whose time has come, and those that have too few viewers
-    /// to gain from waiting.
+    /// to gain from waiting; then the turn's share of handshakes.
     pub fn flush(&mut self, now: Instant, egress: &mut Egress<'_>) {
+        self.flush_parts(now, egress);
+        self.step_handshakes(now, egress);
+    }
+
+    fn flush_parts(&mut self, now: Instant, egress: &mut Egress<'_>) {
         let mut waiting = std::mem::take(&mut self.building);
         waiting.retain(|at| !self.flush_if_cheap(now, *at, egress));
         waiting.append(&mut self.building);
@@ -271,7 +287,7 @@ impl Sfu {
     pub fn poll_timeout(&self) -> Option<Instant> {
         // Not in the heap: a frame's end cancels its deadline, thirty times a second.
         let parts = self.building.iter().filter_map(|at| self.flush_at(*at));
-        parts.chain(self.timers.next()).min()
+        parts.chain(self.timers.next()).chain(self.next_handshake()).min()
     }
 
     /// The next fact for the control plane.
@@ -288,6 +304,12 @@ impl Sfu {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// The transports it has now.
+    #[must_use]
+    pub const fn population(&self) -> Population {
+        self.population
     }
 
     /// Where the shell counts what happened to datagrams after they left the core.

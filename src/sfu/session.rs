@@ -9,7 +9,7 @@ use crate::rtp::track::TrackOut;
 use super::egress::Path;
 use super::publisher::Publisher;
 use super::subscription::Subscription;
-use super::transport::Transport;
+use super::transport::{Profile, Transport};
 
 /// One transport on this shard.
 #[derive(Debug)]
@@ -24,8 +24,8 @@ pub struct Session {
     pub lost_after: Duration,
     /// `Lost` was told and `Back` was not.
     pub lost: bool,
-    /// Keys exist.
-    pub connected: bool,
+    /// What protects its media, once keys exist.
+    pub profile: Option<Profile>,
     /// Paths that lead here.
     pub paths: Vec<Path>,
     /// Local ufrags that lead here: the one in use, and after an ICE restart the next one.
@@ -80,14 +80,20 @@ pub enum Place {
 }
 
 impl Session {
+    /// Keys exist.
+    #[must_use]
+    pub const fn is_connected(&self) -> bool {
+        self.profile.is_some()
+    }
+
     /// The earliest moment something must happen here without a packet.
     #[must_use]
     pub fn next_wake(&self, now: Instant) -> Option<Instant> {
         let feedback = match &self.role {
-            Role::Publish(publisher) if self.connected => Some(publisher.next_due()),
+            Role::Publish(publisher) if self.is_connected() => Some(publisher.next_due()),
             _ => None,
         };
-        let lost = (self.connected && !self.lost)
+        let lost = (self.is_connected() && !self.lost)
             .then(|| self.transport.last_authenticated().map(|at| at + self.lost_after))
             .flatten();
         [self.transport.poll_timeout(), feedback, lost]

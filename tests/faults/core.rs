@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use greenroom::sfu::SfuConfig;
 use greenroom::sfu::drop_reason::DropReason;
+use greenroom::sfu::handshakes::{MAX_WAITING, STEPS_PER_TURN};
 use signaling::media::{Audience, CloseReason, MediaEvent, RoomKey, Seat, TransportId};
 
 use crate::media::{Media, facts};
@@ -129,5 +131,56 @@ fn a_stalled_shard_loses_nothing_and_the_other_does_not_wait() {
         let got: Vec<usize> =
             viewers.iter().map(|viewer| got_everything(&world, *viewer, newest)).collect();
         assert!(got.iter().all(|n| n.abs_diff(got[0]) <= 5), "{got:?}");
+    }
+}
+
+#[test]
+fn handshakes_wait_for_the_end_of_a_turn_and_get_their_share_of_it() {
+    let (mut world, ..) = show(7, 5, 2);
+    let joining = world.add_viewer(ROOM, 0, Seat::HOST);
+    // Its check is answered, its handshake is not done.
+    world.run_for(Duration::from_millis(8));
+    assert!(!world.peers[joining].connected());
+    let steps = |world: &World| dropped(world, DropReason::DtlsMalformed);
+    // A record of DTLS that is none.
+    let junk = vec![22; 40];
+    let before = steps(&world);
+    world.turn(joining, vec![junk.clone(); MAX_WAITING]);
+    assert_eq!(steps(&world) - before, STEPS_PER_TURN as u64, "one turn, one share");
+    assert_eq!(dropped(&world, DropReason::HandshakeQueueFull), 0, "all find room");
+    world.turn(joining, vec![junk; STEPS_PER_TURN + 1]);
+    assert_eq!(dropped(&world, DropReason::HandshakeQueueFull), 1, "the one past the limit");
+    assert_eq!(steps(&world) - before, 2 * STEPS_PER_TURN as u64);
+    // Nothing waits for another datagram, and the others' joins come through.
+    let other = world.add_viewer(ROOM, 0, Seat::HOST);
+    world.run_for(Duration::from_secs(3));
+    assert!(world.peers[other].connected());
+    assert_eq!(steps(&world) - before, (MAX_WAITING + STEPS_PER_TURN) as u64);
+}
+
+#[test]
+fn media_that_waited_too_long_is_dropped_by_name_and_nothing_else_is() {
+    let (mut world, ..) = show(8, 5, 2);
+    let late = SfuConfig::default().late;
+    let (media, check) = ([0x80; 60], [0; 20]);
+    let core = &mut world.shards[0];
+    assert!(!core.refuses_late(late, &media), "at the limit");
+    assert!(core.refuses_late(late + Duration::from_nanos(1), &media), "past it");
+    assert!(!core.refuses_late(late * 2, &check), "a check answers a question that still stands");
+    assert_eq!(dropped(&world, DropReason::ReceivedLate), 1);
+}
+
+#[test]
+fn a_shard_that_stalls_for_too_long_sends_what_it_missed_only_to_those_who_ask() {
+    let (mut world, host, viewers) = show(9, 5, 4);
+    let stalled = SfuConfig::default().late * 2;
+    world.stall(1, stalled);
+    world.run_for(Duration::from_secs(2));
+    assert!(dropped(&world, DropReason::ReceivedLate) > 0);
+    let newest = frame_of(&mut world, host);
+    for viewer in viewers {
+        let watch = world.peers[viewer].watch();
+        let (frame, ..) = facts(watch.received.values().next_back().expect("media"));
+        assert!(frame + 2 >= newest, "viewer {viewer} is live again");
     }
 }

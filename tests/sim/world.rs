@@ -236,6 +236,18 @@ impl World {
         }
     }
 
+    /// One turn of a peer's shard in which these datagrams of the peer arrive.
+    #[allow(dead_code, reason = "for the faults")]
+    pub fn turn(&mut self, peer: usize, datagrams: impl IntoIterator<Item = Vec<u8>>) {
+        let path = Path { local: 0, remote: self.peers[peer].address };
+        self.with_shard(self.shard_of[peer], |sfu, now, egress| {
+            for mut bytes in datagrams {
+                sfu.handle_datagram(now, path, &mut bytes, egress);
+            }
+            sfu.flush(now, egress);
+        });
+    }
+
     fn next_step(&self) -> Option<Instant> {
         let queue = self.queue.peek().map(|Reverse((at, ..))| *at);
         let running = self.shards.iter().enumerate().filter(|(i, _)| self.stalled != Some(*i));

@@ -349,6 +349,12 @@ impl Transport {
         self.srtp.as_deref().map(|srtp| &srtp.sender)
     }
 
+    /// What protects media in both directions, once keys exist.
+    #[must_use]
+    pub fn profile(&self) -> Option<Profile> {
+        self.srtp_sender().map(SrtpSender::profile)
+    }
+
     /// Seal and queue an RTCP compound packet; dropped if there are no keys or no path.
     pub fn send_rtcp(&mut self, plain: &[u8], egress: &mut Egress<'_>) {
         let (Some(srtp), Some(path)) = (self.srtp.as_mut(), self.ice.selected()) else { return };

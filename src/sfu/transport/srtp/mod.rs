@@ -23,6 +23,18 @@ pub enum Profile {
 }
 
 impl Profile {
+    /// All of them, in declaration order.
+    pub const ALL: [Self; 2] = [Self::Gcm, Self::Cm];
+
+    /// The name RFC 5764 and RFC 7714 give it, in the style of metric labels.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gcm => "aead_aes_128_gcm",
+            Self::Cm => "aes128_cm_hmac_sha1_80",
+        }
+    }
+
     /// Bytes the DTLS exporter must give (RFC 5764 4.2): two keys, two salts.
     pub(super) const fn keying_len(self) -> usize {
         2 * 16 + 2 * self.salt_len()
@@ -167,13 +179,19 @@ impl SrtpSender {
         }
     }
 
+    /// What protects its packets.
+    #[must_use]
+    pub const fn profile(&self) -> Profile {
+        match &self.key {
+            Key::Gcm(_) => Profile::Gcm,
+            Key::Cm(_) => Profile::Cm,
+        }
+    }
+
     /// Bytes a sealed packet is longer than header, payload and padding.
     #[must_use]
     pub fn overhead(&self) -> usize {
-        match &self.key {
-            Key::Gcm(_) => gcm::TAG,
-            Key::Cm(_) => cm::TAG,
-        }
+        self.profile().tag_len()
     }
 }
 
