@@ -8,14 +8,14 @@ use greenroom::sfu::handshakes::{MAX_WAITING, STEPS_PER_TURN};
 use signaling::media::{Audience, CloseReason, MediaEvent, RoomKey, Seat, TransportId};
 
 use crate::media::{Media, facts};
-use crate::world::{Conditions, World};
+use crate::world::{CLEAN, World};
 
 const ROOM: RoomKey = RoomKey(1);
 
 /// A show on two shards, the host on the first: the world, the host and `viewers` on alternating
 /// shards, all with media.
 fn show(seed: u64, packets: u16, viewers: usize) -> (World, TransportId, Vec<usize>) {
-    let mut world = World::new(seed, 2, Conditions::CLEAN);
+    let mut world = World::new(seed, 2, CLEAN);
     let host = world.add_publisher(ROOM, 0, packets, 65_000);
     let viewers = (0..viewers).map(|i| world.add_viewer(ROOM, (i % 2) as u8, Seat::HOST)).collect();
     world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);

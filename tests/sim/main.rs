@@ -15,7 +15,7 @@ use signaling::media::{Audience, CloseReason, MediaEvent, MediaKind, RoomKey, Se
 use greenroom::sfu::command::ShardCommand;
 use greenroom::sfu::drop_reason::DropReason;
 use media::{Media, facts};
-use world::{Conditions, World};
+use world::{CLEAN, ROUGH, World};
 
 const ROOM: RoomKey = RoomKey(1);
 
@@ -46,7 +46,7 @@ fn whole_frames(world: &World, viewer: usize) -> Vec<u32> {
 
 #[test]
 fn clean_network_delivers_every_frame_on_every_shard() {
-    let mut world = World::new(1, 2, Conditions::CLEAN);
+    let mut world = World::new(1, 2, CLEAN);
     let host = world.add_publisher(ROOM, 0, 5, 65_500);
     let viewers = [0, 1, 1].map(|shard| world.add_viewer(ROOM, shard, Seat::HOST));
     world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
@@ -72,7 +72,7 @@ fn clean_network_delivers_every_frame_on_every_shard() {
 fn loss_and_reordering_are_repaired() {
     for seed in seeds(8) {
         println!("SIM_SEED={seed}");
-        let mut world = World::new(seed, 2, Conditions::ROUGH);
+        let mut world = World::new(seed, 2, ROUGH);
         let host = world.add_publisher(ROOM, 0, 4, 65_000);
         let viewers = [0, 1].map(|shard| world.add_viewer(ROOM, shard, Seat::HOST));
         world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
@@ -95,7 +95,7 @@ fn loss_and_reordering_are_repaired() {
 fn mute_lets_not_one_packet_out_and_unmute_starts_with_a_key_frame() {
     for seed in seeds(4) {
         println!("SIM_SEED={seed}");
-        let mut world = World::new(seed, 2, Conditions::ROUGH);
+        let mut world = World::new(seed, 2, ROUGH);
         let host = world.add_publisher(ROOM, 0, 4, 1);
         let viewers = [0, 1].map(|shard| world.add_viewer(ROOM, shard, Seat::HOST));
         world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
@@ -123,7 +123,7 @@ fn mute_lets_not_one_packet_out_and_unmute_starts_with_a_key_frame() {
 fn sound_rides_with_the_video_and_comes_once_in_order() {
     for seed in seeds(4) {
         println!("SIM_SEED={seed}");
-        let mut world = World::new(seed, 2, Conditions::CLEAN);
+        let mut world = World::new(seed, 2, CLEAN);
         // Every fifth packet then comes just before a frame.
         let late = Duration::from_millis(2 + seed % 4);
         let host = world.add_speaker(ROOM, 0, 5, 65_500, Some(late));
@@ -151,7 +151,7 @@ fn sound_rides_with_the_video_and_comes_once_in_order() {
 
 #[test]
 fn a_rider_of_a_muted_microphone_is_not_sent() {
-    let mut world = World::new(9, 2, Conditions::CLEAN);
+    let mut world = World::new(9, 2, CLEAN);
     let host = world.add_speaker(ROOM, 0, 5, 1, Some(Duration::from_millis(2)));
     for n in 0..32 {
         world.add_viewer(ROOM, n % 2, Seat::HOST);
@@ -180,7 +180,7 @@ fn a_rider_of_a_muted_microphone_is_not_sent() {
 
 #[test]
 fn replacing_the_source_keeps_numbers_continuous() {
-    let mut world = World::new(3, 2, Conditions::CLEAN);
+    let mut world = World::new(3, 2, CLEAN);
     let first = world.add_publisher(ROOM, 0, 3, 100);
     let second = world.add_publisher(ROOM, 1, 3, 40_000);
     let viewers = [0, 1].map(|shard| world.add_viewer(ROOM, shard, Seat(1)));
@@ -205,7 +205,7 @@ fn replacing_the_source_keeps_numbers_continuous() {
 
 #[test]
 fn publisher_that_changes_its_ssrc_goes_on() {
-    let mut world = World::new(9, 2, Conditions::CLEAN);
+    let mut world = World::new(9, 2, CLEAN);
     let host = world.add_publisher(ROOM, 0, 3, 60_000);
     let viewers = [0, 1].map(|shard| world.add_viewer(ROOM, shard, Seat::HOST));
     world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
@@ -227,7 +227,7 @@ fn publisher_that_changes_its_ssrc_goes_on() {
 
 #[test]
 fn audience_decides_who_receives() {
-    let mut world = World::new(4, 1, Conditions::CLEAN);
+    let mut world = World::new(4, 1, CLEAN);
     let guest = world.add_publisher(ROOM, 0, 2, 9);
     let viewer = world.add_viewer(ROOM, 0, Seat(1));
     let other_room = world.add_viewer(RoomKey(2), 0, Seat(1));
@@ -247,7 +247,7 @@ fn audience_decides_who_receives() {
 
 #[test]
 fn key_frame_storm_reaches_the_publisher_twice_a_second() {
-    let mut world = World::new(5, 2, Conditions::CLEAN);
+    let mut world = World::new(5, 2, CLEAN);
     let host = world.add_publisher(ROOM, 0, 2, 9);
     let viewers: Vec<usize> = (0..20).map(|i| world.add_viewer(ROOM, i % 2, Seat::HOST)).collect();
     world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
@@ -268,7 +268,7 @@ fn key_frame_storm_reaches_the_publisher_twice_a_second() {
 
 #[test]
 fn joiner_begins_with_the_latest_frames_and_lands_on_the_live_ones() {
-    let mut world = World::new(7, 2, Conditions::CLEAN);
+    let mut world = World::new(7, 2, CLEAN);
     let host = world.add_publisher(ROOM, 0, 3, 9);
     let early = [0, 1].map(|shard| world.add_viewer(ROOM, shard, Seat::HOST));
     world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
@@ -300,7 +300,7 @@ fn joiner_begins_with_the_latest_frames_and_lands_on_the_live_ones() {
 
 #[test]
 fn nothing_from_before_going_live_is_replayed() {
-    let mut world = World::new(8, 1, Conditions::CLEAN);
+    let mut world = World::new(8, 1, CLEAN);
     let guest = world.add_publisher(ROOM, 0, 2, 9);
     let staff = world.add_viewer(ROOM, 0, Seat(1));
     let viewer = world.add_viewer(ROOM, 0, Seat(1));
@@ -318,7 +318,7 @@ fn nothing_from_before_going_live_is_replayed() {
 
 #[test]
 fn vanished_publisher_is_lost_then_closed_and_nothing_remains() {
-    let mut world = World::new(6, 1, Conditions::CLEAN);
+    let mut world = World::new(6, 1, CLEAN);
     let host = world.add_publisher(ROOM, 0, 2, 9);
     let viewer = world.add_viewer(ROOM, 0, Seat::HOST);
     world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);

@@ -1,54 +1,39 @@
 //! The virtual network between peers and shards.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use greenroom::load::network::{Conditions, Link};
 use greenroom::net::relay::RING_MESSAGES;
 use greenroom::sfu::command::{Purpose, ShardCommand, TransportSpec};
 use greenroom::sfu::egress::{Batch, Egress, Path};
 use greenroom::sfu::relay::RelayMessage;
 use greenroom::sfu::transport::{DtlsRole, IceCredentials, Remote, Shared, SrtpProfiles};
 use greenroom::sfu::{Sfu, SfuConfig};
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use signaling::media::{Audience, MediaEvent, RoomKey, Seat, TransportId};
 
 use super::media::{Media, Publish, Sound, Watch};
 use super::peer::Peer;
 use super::tracks::{slots_out, sound_in, video_in};
 
-/// What the network does to each datagram.
-#[derive(Clone, Copy)]
-pub struct Conditions {
-    pub loss: f64,
-    pub duplicate: f64,
-    pub delay: Duration,
-    pub jitter: Duration,
-}
+/// 5 ms away, nothing lost.
+pub const CLEAN: Conditions = Conditions { delay: Duration::from_millis(5), ..Conditions::CLEAN };
 
-impl Conditions {
-    pub const CLEAN: Self =
-        Self { loss: 0.0, duplicate: 0.0, delay: Duration::from_millis(5), jitter: Duration::ZERO };
-    /// 5 % loss, 1 % duplicates, reordering across a few packets.
-    pub const ROUGH: Self = Self {
-        loss: 0.05,
-        duplicate: 0.01,
-        delay: Duration::from_millis(20),
-        jitter: Duration::from_millis(4),
-    };
-}
+/// 5 % loss, 1 % duplicates, reordering across a few packets.
+pub const ROUGH: Conditions = Conditions {
+    loss: 0.05,
+    duplicate: 0.01,
+    delay: Duration::from_millis(20),
+    jitter: Duration::from_millis(4),
+    reorder: 0.2,
+    reorder_by: Duration::from_millis(4),
+    ..Conditions::CLEAN
+};
 
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Target {
-    Shard(usize, SocketAddr),
-    Peer(usize),
-}
-
-/// When, in which order among equals, where to, what.
-type Delivery = (Instant, u64, Target, Vec<u8>);
+/// Headers of IPv4 and UDP, which the rate and the MTU of a path count too.
+const IP_UDP: usize = 28;
 
 /// Something done to a shard's core.
 type Act<'a> = Box<dyn FnOnce(&mut Sfu, Instant, &mut Egress<'_>) + 'a>;
@@ -56,14 +41,14 @@ type Act<'a> = Box<dyn FnOnce(&mut Sfu, Instant, &mut Egress<'_>) + 'a>;
 pub struct World {
     start: Instant,
     pub now: Instant,
-    order: u64,
-    queue: BinaryHeap<Reverse<Delivery>>,
+    seed: u64,
     pub shards: Vec<Sfu>,
     pub peers: Vec<Peer>,
+    /// Each peer's path to its shard and back; conditions may be changed at any time.
+    pub links: Vec<Link<Vec<u8>>>,
     shard_of: Vec<usize>,
     transports: Vec<TransportId>,
     peer_at: BTreeMap<SocketAddr, usize>,
-    rng: StdRng,
     conditions: Conditions,
     /// A shard whose thread does not run: what is for it waits in its rings and sockets.
     stalled: Option<usize>,
@@ -82,14 +67,13 @@ impl World {
         Self {
             start: now,
             now,
-            order: 0,
-            queue: BinaryHeap::new(),
+            seed,
             shards: (0..shards).map(core).collect(),
             peers: Vec::new(),
+            links: Vec::new(),
             shard_of: Vec::new(),
             transports: Vec::new(),
             peer_at: BTreeMap::new(),
-            rng: StdRng::seed_from_u64(seed),
             conditions,
             stalled: None,
             rings: Vec::new(),
@@ -170,6 +154,8 @@ impl World {
         };
         self.peer_at.insert(peer.address, self.peers.len());
         self.peers.push(peer);
+        let seed = self.seed << 32 | u64::from(number);
+        self.links.push(Link::symmetric(seed, self.conditions));
         self.shard_of.push(shard as usize);
         self.transports.push(id);
         self.command(shard as usize, ShardCommand::AddTransport(Box::new(spec)));
@@ -249,27 +235,17 @@ impl World {
     }
 
     fn next_step(&self) -> Option<Instant> {
-        let queue = self.queue.peek().map(|Reverse((at, ..))| *at);
+        let links = self.links.iter().filter_map(Link::poll_timeout).min();
         let running = self.shards.iter().enumerate().filter(|(i, _)| self.stalled != Some(*i));
         let shards = running.filter_map(|(_, shard)| shard.poll_timeout()).min();
         let peers = self.peers.iter().map(Peer::next_tick).min();
-        [queue, shards, peers].into_iter().flatten().min()
+        [links, shards, peers].into_iter().flatten().min()
     }
 
     fn step(&mut self) {
         let now = self.now;
-        while self.queue.peek().is_some_and(|Reverse((at, ..))| *at <= now) {
-            let Some(Reverse((_, _, target, mut bytes))) = self.queue.pop() else { break };
-            match target {
-                Target::Shard(shard, from) if self.stalled == Some(shard) => {
-                    self.sockets.push((from, bytes));
-                }
-                Target::Shard(shard, from) => self.with_shard(shard, |sfu, now, egress| {
-                    sfu.handle_datagram(now, Path { local: 0, remote: from }, &mut bytes, egress);
-                }),
-                Target::Peer(peer) if self.peers[peer].silent => {}
-                Target::Peer(peer) => self.peers[peer].receive(now, &bytes),
-            }
+        for peer in 0..self.peers.len() {
+            self.deliver(now, peer);
         }
         for shard in (0..self.shards.len()).filter(|i| self.stalled != Some(*i)).collect::<Vec<_>>()
         {
@@ -283,9 +259,26 @@ impl World {
                 self.peers[peer].tick(now);
             }
             while let Some(bytes) = self.peers[peer].out.pop_front() {
-                let target = || Target::Shard(self.shard_of[peer], self.peers[peer].address);
-                let (first, second) = (target(), target());
-                self.transmit(first, second, bytes);
+                self.links[peer].up.push(now, bytes.len() + IP_UDP, bytes);
+            }
+        }
+    }
+
+    /// What has arrived by now on a peer's link, at both its ends.
+    fn deliver(&mut self, now: Instant, peer: usize) {
+        let (shard, remote) = (self.shard_of[peer], self.peers[peer].address);
+        while let Some(mut bytes) = self.links[peer].up.poll(now) {
+            if self.stalled == Some(shard) {
+                self.sockets.push((remote, bytes));
+                continue;
+            }
+            self.with_shard(shard, |sfu, now, egress| {
+                sfu.handle_datagram(now, Path { local: 0, remote }, &mut bytes, egress);
+            });
+        }
+        while let Some(bytes) = self.links[peer].down.poll(now) {
+            if !self.peers[peer].silent {
+                self.peers[peer].receive(now, &bytes);
             }
         }
     }
@@ -311,7 +304,7 @@ impl World {
         egress.flush();
         for (to, bytes) in sent {
             let peer = self.peer_at[&to];
-            self.transmit(Target::Peer(peer), Target::Peer(peer), bytes);
+            self.links[peer].down.push(now, bytes.len() + IP_UDP, bytes);
         }
         while let Some(event) = self.shards[shard].poll_event() {
             self.events.push((event.transport, event.event));
@@ -325,24 +318,6 @@ impl World {
                 sfu.handle_relay(now, shard as u8, message, egress);
             });
         }
-    }
-
-    fn transmit(&mut self, target: Target, again: Target, bytes: Vec<u8>) {
-        let conditions = self.conditions;
-        if self.rng.random_bool(conditions.loss) {
-            return;
-        }
-        if self.rng.random_bool(conditions.duplicate) {
-            self.enqueue(again, bytes.clone());
-        }
-        self.enqueue(target, bytes);
-    }
-
-    fn enqueue(&mut self, target: Target, bytes: Vec<u8>) {
-        let jitter = self.conditions.jitter.mul_f64(self.rng.random::<f64>());
-        let at = self.now + self.conditions.delay + jitter;
-        self.order += 1;
-        self.queue.push(Reverse((at, self.order, target, bytes)));
     }
 }
 
