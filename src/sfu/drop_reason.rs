@@ -96,6 +96,12 @@ drop_reasons! {
     NackRepeated => "nack_repeated",
     /// A NACK for a number never sent.
     NackUnknown => "nack_unknown",
+    /// Feedback about a packet never sent, or sent too long ago.
+    FeedbackUnknown => "feedback_unknown",
+    /// Feedback about a packet known to have arrived.
+    FeedbackRepeated => "feedback_repeated",
+    /// Feedback with an arrival time that cannot be.
+    FeedbackTime => "feedback_time",
     /// A key-frame request inside the throttle.
     KeyFrameThrottled => "key_frame_throttled",
     /// The ring to another shard is full.
