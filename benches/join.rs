@@ -78,8 +78,11 @@ fn join(c: &mut Criterion) {
         b.iter(|| {
             let (address, ours) = server.next();
             let id = address.id;
-            let identity =
-                Identity { fingerprint: server.fingerprint, candidates: &server.candidates };
+            let identity = Identity {
+                fingerprint: server.fingerprint,
+                candidates: &server.candidates,
+                tcp_candidates: &server.candidates,
+            };
             let (_, step) =
                 Negotiation::whep(address, &offer, Seat::HOST, ours, identity, &mut ssrc)
                     .expect("a player's offer");
@@ -93,8 +96,11 @@ fn join(c: &mut Criterion) {
         b.iter(|| {
             let (address, ours) = server.next();
             let id = address.id;
-            let identity =
-                Identity { fingerprint: server.fingerprint, candidates: &server.candidates };
+            let identity = Identity {
+                fingerprint: server.fingerprint,
+                candidates: &server.candidates,
+                tcp_candidates: &server.candidates,
+            };
             let (mut negotiation, step) =
                 Negotiation::watch(address, (2, false, None), ours, identity, &mut ssrc);
             server.command(step.command);

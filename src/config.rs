@@ -18,6 +18,9 @@ pub use load::{Override, Source};
 
 use crate::sfu::SfuConfig;
 
+/// Less and a part of a frame (16 packets) would never fit behind another.
+const MIN_TCP_BUFFER: usize = 64 * 1024;
+
 /// All options.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -28,7 +31,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Pages, WebSocket, WHIP/WHEP and metrics.
     pub http: Http,
-    /// UDP media.
+    /// Media over UDP and TCP.
     pub media: Media,
     /// Room tokens.
     pub tokens: Tokens,
@@ -60,8 +63,20 @@ pub struct Http {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Media {
-    /// UDP port of the first shard; each further shard takes the next port. 0 = any free ones.
+    /// UDP port of the first shard; each further shard takes the next port. 0 = any free ones, also for
+    /// TCP.
     pub port: u16,
+    /// TCP port of all shards, for clients whose network lets no UDP through; 0 = none.
+    pub tcp_port: u16,
+    /// TCP connections in all.
+    pub tcp_connections: u32,
+    /// TCP connections of one address; 0 = no limit.
+    pub tcp_per_address: u32,
+    /// Milliseconds a TCP connection may be of no use: before its first valid STUN request, and when its
+    /// client has chosen another way.
+    pub tcp_idle_ms: u64,
+    /// Bytes that wait for one slow TCP connection.
+    pub tcp_buffer_bytes: usize,
     /// Media threads; 0 = one per core.
     pub shards: u8,
     /// Local addresses to listen on; empty = loopback and every LAN address.
@@ -121,6 +136,11 @@ impl Default for Media {
         let SfuConfig { uplink_bps, uplink_packets, hold, late } = SfuConfig::default();
         Self {
             port: 7882,
+            tcp_port: 7882,
+            tcp_connections: 2000,
+            tcp_per_address: 256,
+            tcp_idle_ms: 5000,
+            tcp_buffer_bytes: 256 * 1024,
             shards: 0,
             addresses: Vec::new(),
             public_ip: None,
@@ -180,6 +200,14 @@ impl Config {
             self.media.uplink_bps >= 64_000 && self.media.uplink_packets >= 50,
             "media.uplink_bps must be at least 64000 and media.uplink_packets at least 50: less is \
              no voice"
+        );
+        ensure!(
+            self.media.tcp_port == 0
+                || (self.media.tcp_connections > 0
+                    && self.media.tcp_idle_ms >= 500
+                    && self.media.tcp_buffer_bytes >= MIN_TCP_BUFFER),
+            "media.tcp_connections must be at least 1, media.tcp_idle_ms at least 500 and \
+             media.tcp_buffer_bytes at least {MIN_TCP_BUFFER}; media.tcp_port = 0 turns TCP off"
         );
         ensure!(self.media.hold_ms <= 20, "media.hold_ms must be at most 20: more would be seen");
         ensure!(

@@ -10,6 +10,7 @@
 //! | `signaling` (crate) | message | protocol, rooms, stage, chat, gifts, tokens, the ledger |
 //! | [`net`] | datagram | sockets, shard threads, the director of the media plane |
 //! | `load` | bench | a client that loads a server and measures it; a model of a network path (Linux) |
+//! | [`addresses`] | accept | what one address may hold at once |
 //! | [`metrics`] | scrape | the registry behind `/metrics` |
 //! | [`sfu`] | packet | every media decision of one shard; sans-I/O |
 //! | [`rtp`] | bytes | packets, codecs' descriptors, SDP; pure |
@@ -17,6 +18,7 @@
 //! Imports go one way, and `tests/tidy.rs` checks it: `main -> http, net -> sfu -> rtp`, and
 //! `http -> signaling::server -> rooms -> room`. See `docs/architecture.md` for the map.
 
+pub mod addresses;
 pub mod config;
 pub mod http;
 pub mod keys;

@@ -23,6 +23,7 @@ use crate::http::{App, app, serve};
 use crate::keys;
 use crate::metrics::Metrics;
 use crate::net::plane::{MediaConfig, MediaPlane};
+use crate::net::tcp::TcpConfig;
 use crate::sfu::SfuConfig;
 
 /// How often expired promo coins go back to the budget. Trade: they cannot be spent once they have
@@ -37,6 +38,8 @@ pub struct Server {
     config: Arc<Config>,
     /// Local addresses of the media sockets, shard by shard.
     pub media_addrs: Vec<Vec<SocketAddr>>,
+    /// Local addresses where media accepts TCP.
+    pub media_tcp_addrs: Vec<SocketAddr>,
     media: MediaPlane,
     stop: watch::Sender<bool>,
     http: JoinHandle<()>,
@@ -80,7 +83,19 @@ impl Server {
             App { config: config.clone(), signaling, store: store.clone(), metrics, connects };
         let http = tokio::spawn(serve::serve(listener, app(state), config.clone(), draining));
         let media_addrs = media.addresses().map(<[SocketAddr]>::to_vec).collect();
-        Ok(Self { addr, media_addrs, config, media, stop, http, rooms, sessions, store })
+        let media_tcp_addrs = media.tcp_addresses().to_vec();
+        Ok(Self {
+            addr,
+            media_addrs,
+            media_tcp_addrs,
+            config,
+            media,
+            stop,
+            http,
+            rooms,
+            sessions,
+            store,
+        })
     }
 
     /// Tell everybody, stop accepting, end sessions and media, and return when all is closed or
@@ -133,6 +148,13 @@ fn media_config(config: &Config) -> MediaConfig {
         shards: media.shard_count(),
         addresses: media.addresses.clone(),
         port: media.port,
+        tcp: TcpConfig {
+            port: media.tcp_port,
+            connections: media.tcp_connections as usize,
+            per_address: media.tcp_per_address,
+            patience: Duration::from_millis(media.tcp_idle_ms),
+            backlog: media.tcp_buffer_bytes,
+        },
         public_ip: media.public_ip,
         sfu: SfuConfig {
             uplink_bps: media.uplink_bps,
@@ -166,6 +188,12 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_defaults_of_the_options_are_those_of_the_media_plane() {
+        let (ours, plane) = (media_config(&Config::default()), MediaConfig::default());
+        assert_eq!((ours.port, ours.tcp), (plane.port, plane.tcp));
+    }
 
     #[tokio::test]
     async fn promo_coins_are_swept_again_and_again_until_a_stop() {

@@ -13,7 +13,8 @@ const GREENROOM: &[(&str, &[&str])] = &[
     // Seats and media kinds are words; the bytes know no more of a room.
     ("rtp", &["signaling::media"]),
     ("sfu", &["rtp", "signaling::media"]),
-    ("net", &["sfu", "rtp", "metrics", "signaling::media", "signaling::protocol"]),
+    ("addresses", &[]),
+    ("net", &["sfu", "rtp", "addresses", "metrics", "signaling::media", "signaling::protocol"]),
     ("metrics", &[]),
     ("config", &["sfu", "signaling::limits", "signaling::protocol"]),
     ("keys", &["config", "signaling::store", "signaling::token"]),
@@ -21,6 +22,7 @@ const GREENROOM: &[(&str, &[&str])] = &[
     (
         "http",
         &[
+            "addresses",
             "config",
             "metrics",
             "rtp",

@@ -17,6 +17,7 @@ pub fn sdp(data: &[u8]) {
         password: "ourPasswordOfTwentyTwo",
         fingerprint: &[7; 32],
         candidates: &candidates,
+        tcp_candidates: &candidates,
     };
     let mut last = 0u32;
     let mut ssrc = || {

@@ -1,6 +1,7 @@
 //! `greenroom`: start, say where, wait for a signal, drain.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use anyhow::Context;
 use greenroom::Server;
@@ -65,7 +66,7 @@ fn print_welcome(config: &Config, server: &Server) {
     println!();
     println!("  Page     {page}");
     println!("  Studio   {page}/studio");
-    println!("  Media    UDP {}", media(server));
+    println!("  Media    {}", media(server));
     println!("  Data     {}", config.data_dir.display());
     if config.dev {
         println!("  Mode     development: everybody who opens the page gets a token and coins");
@@ -77,16 +78,21 @@ fn print_welcome(config: &Config, server: &Server) {
     println!("Stop with Ctrl-C.");
 }
 
-/// `7882-7883 on 127.0.0.1, 192.168.1.5`.
+/// `UDP 7882-7883, TCP 7882 on 127.0.0.1, 192.168.1.5`.
 fn media(server: &Server) -> String {
-    let ports: BTreeSet<u16> =
-        server.media_addrs.iter().flatten().map(|addr| addr.port()).collect();
+    let udp = range(server.media_addrs.iter().flatten().map(SocketAddr::port));
+    let tcp = range(server.media_tcp_addrs.iter().map(SocketAddr::port));
     let addresses: BTreeSet<String> =
         server.media_addrs.iter().flatten().map(|addr| addr.ip().to_string()).collect();
-    let range = match (ports.first(), ports.last()) {
+    let addresses = addresses.into_iter().collect::<Vec<_>>().join(", ");
+    format!("UDP {udp}, TCP {tcp} on {addresses}")
+}
+
+fn range(ports: impl Iterator<Item = u16>) -> String {
+    let ports: BTreeSet<u16> = ports.collect();
+    match (ports.first(), ports.last()) {
         (Some(first), Some(last)) if first != last => format!("{first}-{last}"),
         (Some(only), _) => only.to_string(),
         _ => "none".to_owned(),
-    };
-    format!("{range} on {}", addresses.into_iter().collect::<Vec<_>>().join(", "))
+    }
 }

@@ -8,7 +8,8 @@ use dashmap::DashMap;
 use signaling::protocol::{Code, Refusal};
 use signaling::rate::{Pace, SharedRate};
 
-use super::serve::{Connection, prefix};
+use super::serve::Connection;
+use crate::addresses::prefix;
 
 /// Addresses after which those that have been quiet are forgotten. Trade: a rate is 100 bytes, and
 /// looking through 4096 of them once a second is nothing.

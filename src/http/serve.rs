@@ -4,14 +4,13 @@
 #![expect(clippy::disallowed_methods, reason = "I/O shell")]
 
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use dashmap::DashMap;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -20,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tower::ServiceExt;
 
+use crate::addresses::{Gate, Permit};
 use crate::config::Config;
 
 /// Wait after a failed accept (out of descriptors): short enough to go unnoticed, long enough not
@@ -46,52 +46,6 @@ impl Connection {
     pub(super) fn of(peer: SocketAddr) -> Self {
         let permit = Gate::default().enter(peer.ip(), 1).expect("the first");
         Self { peer, unauthenticated: Arc::new(permit) }
-    }
-}
-
-/// Connections without authentication, by address.
-#[derive(Debug, Default, Clone)]
-struct Gate {
-    open: Arc<DashMap<IpAddr, u32>>,
-}
-
-/// One place of an address at the gate, given back on drop.
-#[derive(Debug)]
-pub struct Permit {
-    gate: Gate,
-    address: IpAddr,
-}
-
-impl Gate {
-    /// A place for `address`, unless it holds `limit` already.
-    fn enter(&self, address: IpAddr, limit: u32) -> Option<Permit> {
-        let address = prefix(address);
-        let mut count = self.open.entry(address).or_insert(0);
-        if *count >= limit {
-            return None;
-        }
-        *count += 1;
-        Some(Permit { gate: self.clone(), address })
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        if let Some(mut count) = self.gate.open.get_mut(&self.address) {
-            *count = count.saturating_sub(1);
-        }
-        self.gate.open.remove_if(&self.address, |_, count| *count == 0);
-    }
-}
-
-/// One person owns a /64 of IPv6, so that is what counts as an address.
-pub(super) fn prefix(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => {
-            let network = u128::from(v6) & !u128::from(u64::MAX);
-            IpAddr::V6(Ipv6Addr::from(network))
-        }
-        v4 => v4,
     }
 }
 
@@ -167,30 +121,5 @@ async fn one_connection(
     };
     if let Err(error) = result {
         tracing::debug!(%error, "connection ended");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_gate_counts_per_address_and_forgets() {
-        let gate = Gate::default();
-        let one = IpAddr::from([127, 0, 0, 1]);
-        let held: Vec<_> = (0..3).map(|_| gate.enter(one, 3).expect("below the limit")).collect();
-        assert!(gate.enter(one, 3).is_none());
-        assert!(gate.enter(IpAddr::from([127, 0, 0, 2]), 3).is_some());
-        drop(held);
-        assert!(gate.open.is_empty());
-        assert!(gate.enter(one, 3).is_some());
-    }
-
-    #[test]
-    fn a_person_is_a_slash_64() {
-        let ip = |text: &str| prefix(text.parse().expect("address"));
-        assert_eq!(ip("2001:db8::1"), ip("2001:db8::ffff:1"));
-        assert_ne!(ip("2001:db8::1"), ip("2001:db8:0:1::1"));
-        assert_eq!(ip("::ffff:10.0.0.1"), ip("10.0.0.1"));
     }
 }

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::net::inbox::{Done, Inbox};
 use crate::net::negotiation::{Address, Identity, Negotiation, Step};
 use crate::net::stats::ShardStats;
+use crate::net::tcp::directory::Registrar;
 use crate::sfu::command::ShardCommand;
 use crate::sfu::transport::{Fingerprint, IceCredentials};
 
@@ -36,14 +37,24 @@ const RESERVATIONS: usize = 1024;
 pub struct ShardLink {
     /// The way in.
     pub inbox: Inbox,
-    /// Candidate addresses, the first preferred.
+    /// UDP candidate addresses, the first preferred.
     pub candidates: Vec<SocketAddr>,
+}
+
+/// The way in by TCP, one for all shards.
+#[derive(Debug, Default)]
+pub struct TcpLink {
+    /// TCP candidate addresses, the first preferred; none = no TCP.
+    pub candidates: Vec<SocketAddr>,
+    /// Where the door learns which shard has which transport.
+    pub registrar: Registrar,
 }
 
 /// Drains the commands of all rooms.
 #[derive(Debug)]
 pub struct Director {
     shards: Vec<ShardLink>,
+    tcp: TcpLink,
     stats: Arc<[ShardStats]>,
     fingerprint: Fingerprint,
     /// Transports between opening and `Closed`.
@@ -58,10 +69,16 @@ pub struct Director {
 impl Director {
     /// A director over `shards`.
     #[must_use]
-    pub fn new(shards: Vec<ShardLink>, stats: Arc<[ShardStats]>, fingerprint: Fingerprint) -> Self {
+    pub fn new(
+        shards: Vec<ShardLink>,
+        tcp: TcpLink,
+        stats: Arc<[ShardStats]>,
+        fingerprint: Fingerprint,
+    ) -> Self {
         let open = vec![0; shards.len()];
         Self {
             shards,
+            tcp,
             stats,
             fingerprint,
             sessions: HashMap::new(),
@@ -93,6 +110,7 @@ impl Director {
     }
 
     fn forget(&mut self, id: TransportId) {
+        self.tcp.registrar.forget(id);
         if self.sessions.remove(&id).is_some()
             && let Some(open) = self.open.get_mut(usize::from(id.shard()))
         {
@@ -213,6 +231,7 @@ impl Director {
             // The one who asked is gone (a socket closed during the join): make nothing.
             Ok(_) if reply.is_closed() => return,
             Ok((negotiation, step)) => {
+                self.tcp.registrar.note(&step.command);
                 if self.to_owner(id, step.command).await {
                     self.sessions.insert(id, negotiation);
                     if let Some(open) = self.open.get_mut(usize::from(id.shard())) {
@@ -220,6 +239,7 @@ impl Director {
                     }
                     Ok(step.reply)
                 } else {
+                    self.tcp.registrar.forget(id);
                     Err(Refusal::overloaded())
                 }
             }
@@ -261,16 +281,19 @@ impl Director {
     }
 
     async fn finish_step<T>(
-        &self,
+        &mut self,
         id: TransportId,
         step: Result<Step<T>, Refusal>,
         reply: oneshot::Sender<Result<T, Refusal>>,
     ) {
         let answer = match step {
-            Ok(Step { reply, command }) => match self.to_owner(id, command).await {
-                true => Ok(reply),
-                false => Err(Refusal::overloaded()),
-            },
+            Ok(Step { reply, command }) => {
+                self.tcp.registrar.note(&command);
+                match self.to_owner(id, command).await {
+                    true => Ok(reply),
+                    false => Err(Refusal::overloaded()),
+                }
+            }
             Err(refusal) => Err(refusal),
         };
         let _ = reply.send(answer);
@@ -279,12 +302,20 @@ impl Director {
     /// Ourselves as the clients of this transport's shard see us.
     fn identity(&self, id: TransportId) -> Result<Identity<'_>, Refusal> {
         let shard = self.shards.get(usize::from(id.shard())).ok_or_else(not_found)?;
-        Ok(Identity { fingerprint: self.fingerprint, candidates: &shard.candidates })
+        Ok(Identity {
+            fingerprint: self.fingerprint,
+            candidates: &shard.candidates,
+            tcp_candidates: &self.tcp.candidates,
+        })
     }
 
     fn session(&mut self, id: TransportId) -> Result<(&mut Negotiation, Identity<'_>), Refusal> {
         let shard = self.shards.get(usize::from(id.shard())).ok_or_else(not_found)?;
-        let identity = Identity { fingerprint: self.fingerprint, candidates: &shard.candidates };
+        let identity = Identity {
+            fingerprint: self.fingerprint,
+            candidates: &shard.candidates,
+            tcp_candidates: &self.tcp.candidates,
+        };
         let negotiation = self.sessions.get_mut(&id).ok_or_else(not_found)?;
         Ok((negotiation, identity))
     }

@@ -21,6 +21,7 @@ pub mod send_plan;
 pub mod shard;
 pub mod socket;
 pub mod stats;
+pub mod tcp;
 pub mod thread;
 #[cfg(all(target_os = "linux", not(feature = "portable-udp")))]
 pub mod udp;

@@ -26,8 +26,10 @@ const WATCH_LOST_AFTER: Duration = Duration::from_secs(12);
 pub struct Identity<'a> {
     /// SHA-256 of our certificate.
     pub fingerprint: Fingerprint,
-    /// Candidate addresses of the transport's shard, the first preferred.
+    /// UDP candidate addresses of the transport's shard, the first preferred.
     pub candidates: &'a [SocketAddr],
+    /// TCP candidate addresses, the same for all shards.
+    pub tcp_candidates: &'a [SocketAddr],
 }
 
 /// What a room asked for, apart from the SDP.
@@ -350,6 +352,7 @@ fn local_session<'a>(
         password: &ice.password,
         fingerprint: &identity.fingerprint.0,
         candidates: identity.candidates,
+        tcp_candidates: identity.tcp_candidates,
     }
 }
 

@@ -10,17 +10,22 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, anyhow, bail, ensure};
 use signaling::media::{AddressedMediaEvent, MediaHandle};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::metrics::Metrics;
 use crate::net::collector::MediaCollector;
-use crate::net::director::{Director, ShardLink};
+use crate::net::director::{Director, ShardLink, TcpLink};
 use crate::net::inbox::Inbox;
 use crate::net::interfaces::bind_addresses;
 use crate::net::relay::{RING_MESSAGES, Relay};
 use crate::net::shard::{Shard, ShardLinks};
 use crate::net::socket::BufferSizes;
 use crate::net::stats::ShardStats;
+use crate::net::tcp::connections::Connections;
+use crate::net::tcp::directory::{Directory, Registrar};
+use crate::net::tcp::door::{Door, ShardWay, listen};
+use crate::net::tcp::{self, Accepted, TcpConfig};
 use crate::net::thread::pin_to_core;
 use crate::net::udp::Socket;
 use crate::net::wait::{MAX_WATCHED, Wait, Waker};
@@ -33,6 +38,9 @@ use crate::sfu::{Sfu, SfuConfig};
 /// bounded in turn.
 pub const MEDIA_EVENTS: usize = 4096;
 
+/// UDP sockets of one shard: one place in its poller is for its TCP connections.
+const MAX_SOCKETS: usize = MAX_WATCHED - 1;
+
 /// How the process ends when a shard's thread fails (`EX_SOFTWARE`).
 pub const SHARD_FAILED_EXIT: i32 = 70;
 
@@ -43,8 +51,10 @@ pub struct MediaConfig {
     pub shards: usize,
     /// Local addresses to listen on; empty = loopback and every LAN address.
     pub addresses: Vec<IpAddr>,
-    /// UDP port of the first shard, each further shard takes the next; 0 = any free ones.
+    /// UDP port of the first shard, each further shard takes the next; 0 = any free ones, also for TCP.
     pub port: u16,
+    /// TCP port and limits.
+    pub tcp: TcpConfig,
     /// The address clients reach this machine at, behind a one-to-one NAT.
     pub public_ip: Option<IpAddr>,
     /// Kernel buffers of each socket.
@@ -61,6 +71,7 @@ impl Default for MediaConfig {
             shards: 1,
             addresses: Vec::new(),
             port: 7882,
+            tcp: TcpConfig::default(),
             public_ip: None,
             buffers: BufferSizes::default(),
             pin_threads: true,
@@ -74,6 +85,7 @@ impl Default for MediaConfig {
 #[derive(Debug)]
 pub struct MediaPlane {
     shards: Vec<RunningShard>,
+    tcp_addresses: Vec<SocketAddr>,
     stop: Arc<AtomicBool>,
     director: Option<tokio::task::JoinHandle<()>>,
     stop_director: watch::Sender<bool>,
@@ -90,6 +102,8 @@ struct RunningShard {
 struct Prepared {
     sockets: Vec<Socket>,
     addresses: Vec<SocketAddr>,
+    tcp: Connections,
+    accepted: mpsc::Sender<Accepted>,
     wait: Wait,
 }
 
@@ -114,6 +128,10 @@ impl MediaPlane {
             (0..config.shards).map(|shard| config.prepare(shard)).collect::<anyhow::Result<_>>()?;
         let stats: Arc<[ShardStats]> = (0..config.shards).map(|_| ShardStats::default()).collect();
         metrics.register(Box::new(MediaCollector::new(stats.clone())?))?;
+        let listeners = config.listen(&prepared)?;
+        let tcp_addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>();
+        let tcp_addresses: Vec<SocketAddr> =
+            tcp_addresses.context("the address of a TCP listener")?;
 
         let shared = Arc::new(Shared::generate().context("making the DTLS certificate")?);
         let fingerprint = shared.fingerprint();
@@ -127,13 +145,20 @@ impl MediaPlane {
         let relays = Relay::connect(&wakers, RING_MESSAGES);
         let mut links = Vec::new();
         // Dropped on an early return, which stops the threads already running.
-        let mut plane =
-            Self { shards: Vec::new(), stop: stop.clone(), director: None, stop_director };
+        let mut plane = Self {
+            shards: Vec::new(),
+            tcp_addresses,
+            stop: stop.clone(),
+            director: None,
+            stop_director,
+        };
+        let mut ways = Vec::new();
         for (index, ((shard, relay), waker)) in
             prepared.into_iter().zip(relays).zip(wakers).enumerate()
         {
             let (inbox, inbox_receiver) = Inbox::new(waker.clone());
             links.push(ShardLink { inbox, candidates: config.candidates(&shard.addresses) });
+            ways.push(ShardWay { queue: shard.accepted.clone(), waker: waker.clone() });
             let addresses = shard.addresses.clone();
             let shard_links = ShardLinks {
                 inbox: inbox_receiver,
@@ -146,7 +171,12 @@ impl MediaPlane {
             let thread = config.spawn(index as u8, shard, shard_links, shared.clone())?;
             plane.shards.push(RunningShard { thread, waker, addresses });
         }
-        let director = Director::new(links, stats, fingerprint);
+        let directory = Directory::default();
+        let door = Door::new(config.tcp.clone(), directory.clone(), ways, metrics)?;
+        tokio::spawn(door.run(listeners, stopped.clone()));
+        let candidates = config.candidates(&plane.tcp_addresses);
+        let tcp = TcpLink { candidates, registrar: Registrar::new(directory) };
+        let director = Director::new(links, tcp, stats, fingerprint);
         plane.director = Some(tokio::spawn(director.run(commands, closed_receiver, stopped)));
         plane.log_addresses();
         Ok((handle, event_receiver, plane))
@@ -155,6 +185,12 @@ impl MediaPlane {
     /// The local addresses of each shard's sockets.
     pub fn addresses(&self) -> impl Iterator<Item = &[SocketAddr]> {
         self.shards.iter().map(|shard| shard.addresses.as_slice())
+    }
+
+    /// Where TCP connections are accepted; nowhere when TCP is off.
+    #[must_use]
+    pub fn tcp_addresses(&self) -> &[SocketAddr] {
+        &self.tcp_addresses
     }
 
     /// Refuse new commands, tell every peer that it is over (DTLS close_notify), and return when
@@ -185,6 +221,7 @@ impl MediaPlane {
         for (shard, addresses) in self.addresses().enumerate() {
             tracing::info!(shard, ?addresses, "media listens");
         }
+        tracing::info!(addresses = ?self.tcp_addresses, "media accepts TCP");
     }
 }
 
@@ -202,8 +239,36 @@ impl MediaConfig {
         for (local, socket) in sockets.iter().enumerate() {
             wait.watch(socket.fd(), local).context("watching a media socket")?;
         }
+        let (accepted, receiver) = tcp::queue();
+        let tcp = Connections::new(&self.tcp, receiver).context("making a poller for TCP")?;
+        wait.watch(tcp.fd(), sockets.len()).context("watching TCP connections")?;
         let addresses = sockets.iter().map(Socket::address).collect();
-        Ok(Prepared { sockets, addresses, wait })
+        Ok(Prepared { sockets, addresses, tcp, accepted, wait })
+    }
+
+    /// The TCP listeners, one for each address that UDP listens on.
+    fn listen(&self, shards: &[Prepared]) -> anyhow::Result<Vec<TcpListener>> {
+        let port = if self.port == 0 { 0 } else { self.tcp.port };
+        let addresses = shards.first().map_or(&[][..], |shard| &shard.addresses);
+        let addresses = addresses.iter().filter(|_| self.tcp.port != 0);
+        addresses
+            .map(|local| SocketAddr::new(local.ip(), port))
+            .map(|address| listen(address).map_err(|error| self.cannot_listen(address, &error)))
+            .collect()
+    }
+
+    fn cannot_listen(&self, address: SocketAddr, error: &io::Error) -> anyhow::Error {
+        let (ip, port) = (address.ip(), address.port());
+        match error.kind() {
+            ErrorKind::AddrInUse => anyhow!(
+                "port {port}/tcp is in use on {ip}: set media.tcp_port to a free port or to 0 (no TCP), \
+                 or stop the other program"
+            ),
+            ErrorKind::PermissionDenied => {
+                anyhow!("not allowed to listen on port {port}/tcp (media.tcp_port)")
+            }
+            _ => anyhow!("cannot listen on {address}/tcp (media.tcp_port): {error}"),
+        }
     }
 
     /// The sockets of `shard`, one per local address.
@@ -213,15 +278,15 @@ impl MediaConfig {
             first => u16::try_from(usize::from(first) + shard).context("media.port is too high")?,
         };
         let addresses = bind_addresses(&self.addresses).context("reading the local addresses")?;
-        if addresses.len() > MAX_WATCHED {
+        if addresses.len() > MAX_SOCKETS {
             tracing::warn!(
-                "this machine has {} addresses; media listens on the first {MAX_WATCHED}. Name the \
+                "this machine has {} addresses; media listens on the first {MAX_SOCKETS}. Name the \
                  ones to use in media.addresses",
                 addresses.len()
             );
         }
         let mut sockets = Vec::new();
-        for address in addresses.into_iter().take(MAX_WATCHED) {
+        for address in addresses.into_iter().take(MAX_SOCKETS) {
             let address = SocketAddr::new(address, port);
             match Socket::bind(address, self.buffers) {
                 Ok(socket) => sockets.push(socket),
@@ -278,7 +343,7 @@ impl MediaConfig {
                 tracing::debug!(shard = index, "the thread is not pinned to a core");
             }
             let core = Sfu::new(sfu, index, shared, rand::random());
-            Shard::new(index, core, shard.sockets, shard.wait, links).run()
+            Shard::new(index, core, (shard.sockets, shard.tcp), shard.wait, links).run()
         };
         std::thread::Builder::new()
             .name(format!("shard-{index}"))

@@ -28,6 +28,14 @@ pub struct SendCounters {
     pub too_large: u64,
     /// Datagrams refused for another reason.
     pub failed: u64,
+    /// Messages written to a TCP connection or to its buffer, one or more framed datagrams each.
+    pub tcp_messages: u64,
+    /// Bytes of them, framing included.
+    pub tcp_bytes: u64,
+    /// Datagrams that a TCP connection's buffer had no room for.
+    pub tcp_full: u64,
+    /// Datagrams for a TCP connection that has ended.
+    pub tcp_closed: u64,
     /// The `errno` behind the last count of `failed`, for a log line.
     pub last_error: Option<i32>,
 }
@@ -46,12 +54,14 @@ impl SendCounters {
 
     /// Datagrams not sent, by reason.
     #[must_use]
-    pub const fn drops(&self) -> [(DropReason, u64); 4] {
+    pub const fn drops(&self) -> [(DropReason, u64); 6] {
         [
             (DropReason::SendBufferFull, self.buffer_full),
             (DropReason::SendUnreachable, self.unreachable),
             (DropReason::SendTooLarge, self.too_large),
             (DropReason::SendFailed, self.failed),
+            (DropReason::TcpBufferFull, self.tcp_full),
+            (DropReason::TcpClosed, self.tcp_closed),
         ]
     }
 }

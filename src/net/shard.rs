@@ -24,6 +24,7 @@ use crate::net::socket::Origin;
 use crate::net::stats::{
     Count, RESIDENCE_BOUNDS_NS, RING_BOUNDS, Residence, RingFill, ShardStats, Snapshot,
 };
+use crate::net::tcp::connections::{Connections, Outlet};
 use crate::net::thread::cpu_time_us;
 use crate::net::udp::{ReceiveArena, SendArena, Socket};
 use crate::net::wait::{Ready, Wait};
@@ -74,6 +75,7 @@ pub struct Shard {
     index: u8,
     core: Sfu,
     sockets: Vec<Socket>,
+    tcp: Connections,
     wait: Wait,
     links: ShardLinks,
     receiving: Receiving,
@@ -110,8 +112,9 @@ struct Sending {
 }
 
 impl Sending {
-    /// Send a batch by the sockets its messages name.
-    fn send(&mut self, sockets: &[Socket], batch: &Batch, now: Instant) {
+    /// Send a batch by the sockets and connections its messages name.
+    fn send(&mut self, sockets: &[Socket], tcp: &mut Outlet, batch: &Batch, now: Instant) {
+        tcp.send(batch, &mut self.counters);
         for (local, socket) in sockets.iter().enumerate() {
             let local = local as u8;
             if batch.messages.iter().any(|message| message.path.local == local) {
@@ -122,14 +125,22 @@ impl Sending {
 }
 
 impl Shard {
-    /// A shard over its sockets, which `wait` watches by their index.
+    /// A shard over its sockets and TCP connections. `wait` watches the sockets by their index, and the
+    /// connections as the one after them.
     #[must_use]
-    pub fn new(index: u8, core: Sfu, sockets: Vec<Socket>, wait: Wait, links: ShardLinks) -> Self {
+    pub fn new(
+        index: u8,
+        core: Sfu,
+        (sockets, tcp): (Vec<Socket>, Connections),
+        wait: Wait,
+        links: ShardLinks,
+    ) -> Self {
         let now = Instant::now();
         Self {
             index,
             core,
             sockets,
+            tcp,
             wait,
             links,
             receiving: Receiving {
@@ -173,7 +184,7 @@ impl Shard {
         }
         let publish = self.dirty.then_some(self.next_publish);
         let retry = self.events_stuck.then(|| now + EVENT_RETRY);
-        [self.core.poll_timeout(), publish, retry]
+        [self.core.poll_timeout(), self.tcp.next_sweep(), publish, retry]
             .into_iter()
             .flatten()
             .min()
@@ -181,21 +192,24 @@ impl Shard {
     }
 
     fn turn(&mut self, ready: Ready, batch: &mut Batch) {
-        let Self { core, sockets, links, receiving, sending, done, ring_fill, .. } = self;
+        let Self { core, sockets, tcp, links, receiving, sending, done, ring_fill, .. } = self;
         let now = Instant::now();
-        let mut sink = |batch: &mut Batch| sending.send(sockets, batch, now);
+        let accepted = tcp.begin_turn(ready.contains(sockets.len()), now);
+        let (inlet, outlet) = tcp.halves();
+        let mut sink = |batch: &mut Batch| sending.send(sockets, outlet, batch, now);
         let mut egress = Egress::new(batch, &mut sink);
 
         links.relay.waiting().for_each(|messages| ring_fill.record(&RING_BOUNDS, messages));
         self.more = links.relay.drain(RELAYS_PER_TURN, |from, message| {
             core.handle_relay(now, from, message, &mut egress);
         });
-        self.more |= apply_commands(core, &mut links.inbox, done, now, &mut egress);
+        self.more |= apply_commands(core, &mut links.inbox, done, now, &mut egress) | accepted;
         for (local, socket) in sockets.iter().enumerate() {
             if ready.contains(local) {
                 receiving.receive(core, socket, local as u8, &mut egress);
             }
         }
+        self.more |= inlet.receive(core, &mut egress);
         let now = Instant::now();
         if core.poll_timeout().is_some_and(|due| due <= now) {
             core.handle_timeout(now, &mut egress);
@@ -215,6 +229,7 @@ impl Shard {
             }
         }
         self.links.relay.wake();
+        self.tcp.finish_turn(&self.core, now);
         self.hand_over_events();
         self.receiving.note_residence();
         self.turns += 1;
@@ -253,8 +268,9 @@ impl Shard {
 
     fn close(&mut self, batch: &mut Batch) {
         let now = Instant::now();
-        let Self { core, sockets, sending, .. } = self;
-        let mut sink = |batch: &mut Batch| sending.send(sockets, batch, now);
+        let Self { core, sockets, tcp, sending, .. } = self;
+        let (_, outlet) = tcp.halves();
+        let mut sink = |batch: &mut Batch| sending.send(sockets, outlet, batch, now);
         let mut egress = Egress::new(batch, &mut sink);
         core.close_all(now, &mut egress);
         egress.flush();
@@ -306,6 +322,8 @@ impl Shard {
             (Count::SentDatagrams, sent.datagrams),
             (Count::SentBytes, sent.bytes),
             (Count::SegmentationHalts, sent.segmentation_halts),
+            (Count::TcpMessages, sent.tcp_messages),
+            (Count::TcpBytes, sent.tcp_bytes),
             (Count::Turns, self.turns),
             (Count::CpuUserUs, user_us),
             (Count::CpuSystemUs, system_us),

@@ -35,7 +35,7 @@ macro_rules! counts {
 }
 
 counts! {
-    DatagramsIn => "greenroom_datagrams_in_total", "UDP datagrams received.";
+    DatagramsIn => "greenroom_datagrams_in_total", "Datagrams received, by UDP or framed on a TCP connection.";
     ReceiveErrors => "greenroom_receive_errors_total", "Receive calls that failed.";
     PacketsIn => "greenroom_packets_in_total", "RTP packets accepted from publishers.";
     BytesIn => "greenroom_media_bytes_in_total", "RTP payload bytes accepted from publishers.";
@@ -59,6 +59,8 @@ counts! {
     SentDatagrams => "greenroom_datagrams_out_total", "UDP datagrams in the messages the kernel took.";
     SentBytes => "greenroom_bytes_out_total", "UDP payload bytes in the messages the kernel took.";
     SegmentationHalts => "greenroom_segmentation_halts_total", "Times a device refused segmentation and it was switched off for a minute.";
+    TcpMessages => "greenroom_tcp_messages_total", "Messages written to TCP connections or their backlogs, one or more framed datagrams each.";
+    TcpBytes => "greenroom_tcp_bytes_out_total", "Bytes of those messages, framing included.";
     Turns => "greenroom_shard_turns_total", "Turns of the shard loops.";
     CpuUserUs => "greenroom_shard_cpu_user_microseconds_total", "CPU time of the shard threads in user space.";
     CpuSystemUs => "greenroom_shard_cpu_system_microseconds_total", "CPU time of the shard threads in the kernel.";

@@ -72,7 +72,7 @@ fn runs_of_one_to_sixteen_arrive_as_they_were_cut() {
             let sent = datagrams(count, 1_200, last);
             let counters = send(&sender, |egress| message(egress, receiver.address(), &sent));
             assert_eq!(counters.datagrams, count as u64);
-            assert_eq!(counters.drops().map(|(_, count)| count), [0; 4]);
+            assert_eq!(counters.drops().map(|(_, count)| count), [0; 6]);
             let got = receive(&receiver, count);
             assert!(got.iter().all(|(from, _)| *from == source), "the wrong source address");
             let got: Vec<_> = got.into_iter().map(|(_, bytes)| bytes).collect();

@@ -114,6 +114,12 @@ drop_reasons! {
     SendTooLarge => "send_too_large",
     /// Another send error.
     SendFailed => "send_failed",
+    /// A TCP connection's buffer is full: what would only come late is not queued.
+    TcpBufferFull => "tcp_buffer_full",
+    /// For a TCP connection that has ended.
+    TcpClosed => "tcp_closed",
+    /// A length above what a datagram may have, on a TCP connection, which then ends.
+    TcpFrameTooLarge => "tcp_frame_too_large",
     /// A data-channel message over the viewer's buffer.
     DataBufferFull => "data_buffer_full",
     /// A data-channel message on a channel that is not open.

@@ -1,7 +1,7 @@
 //! The send buffer a shard lends the core: messages of one or more equal datagrams, handed to the
 //! sink sixteen at a time.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 /// Messages per hand-over to the sink.
 ///
@@ -18,12 +18,53 @@ const BATCH_BYTES: usize = 256 * 1024;
 const MAX_RIDDEN: usize = 32;
 
 /// Where a datagram goes: which of the shard's sockets (one per local address), and to whom.
+///
+/// A TCP connection is a path as well, made by [`Path::tcp`]. The core does not tell the two apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Path {
-    /// Index of the local socket.
+    /// Index of the local UDP socket, or [`Path::TCP`].
     pub local: u8,
     /// The peer's address.
     pub remote: SocketAddr,
+}
+
+/// Which TCP connection of a shard: a place in its table, and how often that was used before, so that a
+/// path to a connection that has ended never leads to the one after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionId {
+    /// Index in the shard's table.
+    pub slot: u32,
+    /// Connections that were in this place before.
+    pub generation: u32,
+}
+
+impl Path {
+    /// The `local` of every TCP connection; no UDP socket has this index.
+    pub const TCP: u8 = u8::MAX;
+
+    /// The path of a TCP connection from `remote`. Flow label and scope of an IPv6 address mean nothing
+    /// for a connection that exists, so they name it: sending needs no look-up. IPv4 addresses are
+    /// mapped (RFC 4291 2.5.5.2).
+    #[must_use]
+    pub const fn tcp(remote: SocketAddr, id: ConnectionId) -> Self {
+        let ip = match remote.ip() {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+            IpAddr::V6(v6) => v6,
+        };
+        let remote = SocketAddrV6::new(ip, remote.port(), id.slot, id.generation);
+        Self { local: Self::TCP, remote: SocketAddr::V6(remote) }
+    }
+
+    /// The connection, if this is a path of [`Path::tcp`].
+    #[must_use]
+    pub const fn connection(&self) -> Option<ConnectionId> {
+        match self.remote {
+            SocketAddr::V6(remote) if self.local == Self::TCP => {
+                Some(ConnectionId { slot: remote.flowinfo(), generation: remote.scope_id() })
+            }
+            _ => None,
+        }
+    }
 }
 
 /// One message: `len` bytes at `start` for `path`, cut by the kernel (UDP GSO) into datagrams of
@@ -141,5 +182,24 @@ impl<'a> Egress<'a> {
             (self.sink)(self.batch);
         }
         self.batch.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_named_by_its_path_and_no_other_is_the_same() {
+        let id = |slot, generation| ConnectionId { slot, generation };
+        for text in ["192.0.2.7:50000", "[2001:db8::7]:50000"] {
+            let remote: SocketAddr = text.parse().expect("an address");
+            let path = Path::tcp(remote, id(3, u32::MAX));
+            assert_eq!(path.connection(), Some(id(3, u32::MAX)));
+            assert_eq!((path.remote.ip().to_canonical(), path.remote.port()), (remote.ip(), 50000));
+            assert_ne!(path, Path::tcp(remote, id(3, 0)), "its successor");
+            assert_ne!(path, Path::tcp(remote, id(4, u32::MAX)));
+            assert_eq!(Path { local: 0, remote }.connection(), None);
+        }
     }
 }

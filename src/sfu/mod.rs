@@ -300,6 +300,15 @@ impl Sfu {
         self.relays.pop_front()
     }
 
+    /// What a path that was validated is good for: whether its session sends on it, or `None` when no
+    /// session knows it (any more). For the shell, which keeps a TCP connection only as long as it is used.
+    #[must_use]
+    pub fn sends_on(&self, path: &Path) -> Option<bool> {
+        let index = self.demux.session(path)?;
+        let session = self.sessions.get(index as usize)?.as_ref()?;
+        Some(session.transport.path() == Some(*path))
+    }
+
     /// What this core has counted.
     #[must_use]
     pub fn counters(&self) -> &Counters {

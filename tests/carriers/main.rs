@@ -35,7 +35,7 @@ impl Drop for Host {
 
 /// Publish sound and picture.
 async fn publish(socket: &mut Client) -> (Peer, JoinHandle<()>) {
-    let mut peer = Peer::new().await;
+    let mut peer = Peer::new(client::Network::Udp).await;
     let (audio, video) = (track(RtpCodecKind::Audio), track(RtpCodecKind::Video));
     let offer = peer.offer(&[audio.clone(), video.clone()]).await;
     let answer = socket.ok("media.offer", json!({"sdp": offer})).await;
@@ -63,7 +63,7 @@ async fn viewer(server: &Fixture) -> Viewer {
     let (mut socket, _) = server.hello("r1", "viewer", "Vera").await;
     let state = socket.ok("room.join", json!({"room": "r1"})).await;
     let media = &state["media"];
-    let mut peer = Peer::new().await;
+    let mut peer = Peer::new(client::Network::Udp).await;
     let (sdp, channels) = peer.answer(text(&media["sdp"])).await;
     let answer = json!({"transport": media["transport"], "sdp": sdp});
     socket.ok("media.answer", answer).await;

@@ -17,7 +17,8 @@ use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
-    RTCIceGatheringState, RTCSessionDescription, Registry, register_default_interceptors,
+    RTCIceCandidateInit, RTCIceGatheringState, RTCSessionDescription, Registry,
+    register_default_interceptors,
 };
 
 /// What a client saw.
@@ -56,29 +57,51 @@ impl PeerConnectionEventHandler for Handler {
     }
 }
 
+/// What a client's network lets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    Udp,
+    /// No UDP socket at all.
+    TcpOnly,
+}
+
 /// A peer connection and what it sees.
 pub struct Client {
     pub connection: Arc<dyn PeerConnection>,
+    network: Network,
     pub seen: mpsc::UnboundedReceiver<Seen>,
     sender: mpsc::UnboundedSender<Seen>,
 }
 
 impl Client {
-    pub async fn new() -> Self {
+    pub async fn new(network: Network) -> Self {
         let (sender, seen) = mpsc::unbounded_channel();
         let mut engine = MediaEngine::default();
         engine.register_default_codecs().expect("codecs");
         let registry =
             register_default_interceptors(Registry::new(), &mut engine).expect("interceptors");
-        let connection = PeerConnectionBuilder::new()
+        let builder = PeerConnectionBuilder::new()
             .with_media_engine(engine)
             .with_interceptor_registry(registry)
-            .with_handler(Arc::new(Handler(sender.clone())))
-            .with_udp_addrs(vec!["127.0.0.1:0"])
-            .build()
-            .await
-            .expect("a peer connection");
-        Self { connection: Arc::new(connection), seen, sender }
+            .with_handler(Arc::new(Handler(sender.clone())));
+        let builder = match network {
+            Network::Udp => builder.with_udp_addrs(vec!["127.0.0.1:0"]),
+            Network::TcpOnly => builder.with_tcp_addrs(vec!["127.0.0.1:0"]),
+        };
+        let connection = builder.build().await.expect("a peer connection");
+        Self { connection: Arc::new(connection), network, seen, sender }
+    }
+
+    /// This client connects by TCP only to candidates that are trickled.
+    async fn trickle(&self, sdp: &str) {
+        let passive =
+            |line: &&str| line.starts_with("a=candidate:") && line.contains("tcptype passive");
+        let lines = sdp.lines().filter(passive).filter(|_| self.network == Network::TcpOnly);
+        for line in lines {
+            let candidate = line.trim_start_matches("a=").to_owned();
+            let init = RTCIceCandidateInit { candidate, ..RTCIceCandidateInit::default() };
+            self.connection.add_ice_candidate(init).await.expect("a candidate");
+        }
     }
 
     /// The next thing it sees that `want` takes.
@@ -110,14 +133,15 @@ impl Client {
     }
 
     pub async fn accept(&self, answer: String) {
-        let answer = RTCSessionDescription::answer(answer).expect("an SDP answer");
-        self.connection.set_remote_description(answer).await.expect("accepted");
+        let description = RTCSessionDescription::answer(answer.clone()).expect("an SDP answer");
+        self.connection.set_remote_description(description).await.expect("accepted");
+        self.trickle(&answer).await;
     }
 
     /// Answer a watch offer, with the pre-negotiated channels.
     pub async fn answer(&mut self, offer: String) -> (String, Vec<Arc<dyn DataChannel>>) {
-        let offer = RTCSessionDescription::offer(offer).expect("an SDP offer");
-        self.connection.set_remote_description(offer).await.expect("accepted");
+        let description = RTCSessionDescription::offer(offer.clone()).expect("an SDP offer");
+        self.connection.set_remote_description(description).await.expect("accepted");
         let mut channels = Vec::new();
         for (id, label) in [(0, "gifts"), (1, "ev"), (2, "fx")] {
             let lossy = id == 2;
@@ -134,7 +158,9 @@ impl Client {
         }
         let answer = self.connection.create_answer(None).await.expect("an answer");
         self.connection.set_local_description(answer).await.expect("set");
-        (self.local_description().await, channels)
+        let answer = self.local_description().await;
+        self.trickle(&offer).await;
+        (answer, channels)
     }
 
     fn listen(&self, id: u16, channel: Arc<dyn DataChannel>) {

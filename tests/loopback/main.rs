@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use webrtc::data_channel::DataChannel;
 
-use client::{Client, Seen, pump, track, video_payload};
+use client::{Client, Network, Seen, pump, track, video_payload};
 
 const ROOM: RoomKey = RoomKey(1);
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -66,7 +66,7 @@ impl Show {
         transport
     }
 
-    async fn watch(&self) -> (TransportId, Client, Vec<Arc<dyn DataChannel>>) {
+    async fn watch(&self, network: Network) -> (TransportId, Client, Vec<Arc<dyn DataChannel>>) {
         let transport = self.allocate().await;
         let offer = self.media.ask(|reply| MediaCommand::OpenWatch {
             room: ROOM,
@@ -77,7 +77,7 @@ impl Show {
             reply,
         });
         let offer = timeout(DEADLINE, offer).await.expect("in time").expect("an offer");
-        let mut client = Client::new().await;
+        let mut client = Client::new(network).await;
         let (sdp, channels) = client.answer(offer).await;
         let done = self.media.ask(|reply| MediaCommand::WatchAnswer { transport, sdp, reply });
         timeout(DEADLINE, done).await.expect("in time").expect("accepted");
@@ -167,7 +167,7 @@ async fn sees_audio(client: &mut Client, count: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_is_seen_and_heard_on_every_shard_until_muted() {
     let mut show = Show::start();
-    let mut host = Client::new().await;
+    let mut host = Client::new(Network::Udp).await;
     let (audio, video) = (track(RtpCodecKind::Audio), track(RtpCodecKind::Video));
     let offer = host.offer(&[audio.clone(), video.clone()]).await;
     let source = show.publish(&mut host, offer).await;
@@ -179,8 +179,8 @@ async fn a_host_is_seen_and_heard_on_every_shard_until_muted() {
     }
     show.set_seat(Some(source), Audience::Everyone).await;
 
-    let (near, mut first, _channels) = show.watch().await;
-    let (far, mut second, _more) = show.watch().await;
+    let (near, mut first, _channels) = show.watch(Network::Udp).await;
+    let (far, mut second, _more) = show.watch(Network::Udp).await;
     assert_ne!(near.shard(), far.shard(), "viewers are spread over shards");
     for viewer in [&mut first, &mut second] {
         sees_video(viewer, 30).await;
@@ -214,7 +214,7 @@ async fn a_host_is_seen_and_heard_on_every_shard_until_muted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn data_channels_carry_both_ways() {
     let mut show = Show::start();
-    let (id, mut viewer, channels) = show.watch().await;
+    let (id, mut viewer, channels) = show.watch(Network::Udp).await;
     show.event(id, |event| matches!(event, MediaEvent::DataOpen(Channel::Gifts)).then_some(()))
         .await;
     viewer.until(|seen| matches!(seen, Seen::Open(0)).then_some(())).await;
@@ -249,4 +249,39 @@ async fn data_channels_carry_both_ways() {
         .await;
     assert_eq!(reason, CloseReason::Requested);
     timeout(DEADLINE, show.plane.shutdown()).await.expect("it stops in time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_udp_a_host_is_seen_and_heard_and_viewers_see_over_one_tcp_port() {
+    let mut show = Show::start();
+    let mut host = Client::new(Network::TcpOnly).await;
+    let (audio, video) = (track(RtpCodecKind::Audio), track(RtpCodecKind::Video));
+    let offer = host.offer(&[audio.clone(), video.clone()]).await;
+    let source = show.publish(&mut host, offer).await;
+    show.event(source, |event| matches!(event, MediaEvent::Connected).then_some(())).await;
+    let pump = pump(audio, video);
+    for _ in 0..2 {
+        show.event(source, |event| matches!(event, MediaEvent::MediaReady(_)).then_some(())).await;
+    }
+    show.set_seat(Some(source), Audience::Everyone).await;
+    let (near, mut first, channels) = show.watch(Network::TcpOnly).await;
+    let (far, mut second, _more) = show.watch(Network::TcpOnly).await;
+    let (_, mut third, _other) = show.watch(Network::Udp).await;
+    assert_ne!(near.shard(), far.shard(), "one port leads to both");
+    for viewer in [&mut first, &mut second, &mut third] {
+        sees_video(viewer, 30).await;
+        sees_audio(viewer, 10).await;
+    }
+    channels[0].send_text("gift").await.expect("sent");
+    let data =
+        |event: &MediaEvent| matches!(event, MediaEvent::Data(Channel::Gifts, _)).then_some(());
+    show.event(near, data).await;
+
+    pump.abort();
+    let text = show.metrics.render();
+    assert!(text.contains("greenroom_tcp_connections 3\n"), "{text}");
+    assert!(text.contains("greenroom_dropped_total{reason=\"tcp_buffer_full\"} 0\n"), "{text}");
+    timeout(DEADLINE, show.plane.shutdown()).await.expect("it stops in time");
+    let text = show.metrics.render();
+    assert!(text.contains("greenroom_handshakes_total 4\n"), "{text}");
 }

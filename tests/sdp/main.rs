@@ -40,6 +40,7 @@ fn file(folder: &str, name: &str) -> String {
 struct Ours {
     fingerprint: [u8; 32],
     candidates: Vec<SocketAddr>,
+    tcp_candidates: Vec<SocketAddr>,
     version: u64,
 }
 
@@ -48,6 +49,9 @@ impl Ours {
         Self {
             fingerprint: std::array::from_fn(|index| 0xa0 ^ index as u8),
             candidates: ["127.0.0.1:7882", "192.0.2.7:7882", "[2001:db8::7]:7882"]
+                .map(|text| text.parse().expect("address"))
+                .to_vec(),
+            tcp_candidates: ["192.0.2.7:443", "[2001:db8::7]:443"]
                 .map(|text| text.parse().expect("address"))
                 .to_vec(),
             version: 1,
@@ -62,6 +66,7 @@ impl Ours {
             password: "ourPasswordOfTwentyTwo",
             fingerprint: &self.fingerprint,
             candidates: &self.candidates,
+            tcp_candidates: &self.tcp_candidates,
         }
     }
 }

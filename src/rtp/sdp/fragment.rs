@@ -56,7 +56,7 @@ impl Fragment {
              a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n",
             local.ufrag, local.password
         );
-        candidates(&mut text, local.candidates);
+        candidates(&mut text, local);
         text
     }
 }

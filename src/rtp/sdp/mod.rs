@@ -105,6 +105,8 @@ pub struct LocalSession<'a> {
     pub password: &'a str,
     /// SHA-256 of our certificate.
     pub fingerprint: &'a [u8; 32],
-    /// The addresses of the shard's sockets; one host candidate each, the first preferred.
+    /// The addresses of the shard's UDP sockets; one host candidate each, the first preferred.
     pub candidates: &'a [SocketAddr],
+    /// Where TCP connections are accepted (RFC 6544); one passive host candidate each, after all of UDP.
+    pub tcp_candidates: &'a [SocketAddr],
 }

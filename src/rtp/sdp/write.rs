@@ -136,7 +136,7 @@ impl Writer {
         line!(self, "a=setup:{setup}");
         if !self.candidates_written {
             self.candidates_written = true;
-            candidates(&mut self.text, local.candidates);
+            candidates(&mut self.text, local);
         }
     }
 
@@ -192,17 +192,41 @@ impl Writer {
 
 /// Host candidates (RFC 8839) and `a=end-of-candidates`: an ICE-lite agent has no others.
 ///
-/// Priority is RFC 8445 5.1.2 with type preference 126, component 1 and a local preference that
-/// falls with the order given; each address is its own foundation.
-pub(super) fn candidates(text: &mut String, addresses: &[SocketAddr]) {
-    for (index, address) in addresses.iter().take(64).enumerate() {
+/// Priority is RFC 8445 5.1.2 with component 1 and a local preference that falls with the order given;
+/// each address and protocol is its own foundation. TCP is wanted only where UDP does not pass, so its
+/// type preference is libwebrtc's for it; its local preference is that of a passive host candidate (RFC
+/// 6544 4.2).
+pub(super) fn candidates(text: &mut String, local: &LocalSession<'_>) {
+    let udp = local
+        .candidates
+        .iter()
+        .take(MAX_OURS)
+        .enumerate()
+        .map(|(index, address)| (UDP_HOST, 65_535 - index, "udp", address, ""));
+    let tcp = local.tcp_candidates.iter().take(MAX_OURS).enumerate().map(|(index, address)| {
+        (TCP_HOST, (PASSIVE << 13) + 8191 - index, "tcp", address, " tcptype passive")
+    });
+    for (index, (preference, local, protocol, address, more)) in udp.chain(tcp).enumerate() {
         let foundation = index + 1;
-        let priority = (126 << 24) + ((65_535 - index) << 8) + 255;
+        let priority = (preference << 24) + (local << 8) + 255;
         let (ip, port) = (address.ip(), address.port());
-        let _ = write!(text, "a=candidate:{foundation} 1 udp {priority} {ip} {port} typ host\r\n");
+        let _ = write!(
+            text,
+            "a=candidate:{foundation} 1 {protocol} {priority} {ip} {port} typ host{more}\r\n"
+        );
     }
     text.push_str("a=end-of-candidates\r\n");
 }
+
+/// Candidates of ours for each protocol: half of what a description may have.
+const MAX_OURS: usize = 64;
+/// Type preference of a UDP host candidate (RFC 8445 5.1.2.2).
+const UDP_HOST: usize = 126;
+/// Type preference of a TCP host candidate: `ICE_TYPE_PREFERENCE_HOST_TCP` of libwebrtc, so that it ranks
+/// our candidates as its own.
+const TCP_HOST: usize = 90;
+/// Direction preference of a passive host candidate (RFC 6544 4.2).
+const PASSIVE: usize = 4;
 
 /// The default candidate's port, or the discard port.
 fn port(local: &LocalSession<'_>) -> u16 {
