@@ -369,11 +369,12 @@ impl Subscription {
         Ok(anchor)
     }
 
-    /// The peer accepted the slot with these payload types.
+    /// The peer answered again. Other payload types are another stream: an index keeps its bytes.
     pub fn renegotiate(&mut self, track: &TrackOut) {
-        self.payload_types = payload_types(track);
-        self.rtx_ssrc = track.rtx_ssrc;
-        self.anchor = None;
+        let types = payload_types(track);
+        let same = types == self.payload_types && track.rtx_ssrc == self.rtx_ssrc;
+        (self.payload_types, self.rtx_ssrc) = (types, track.rtx_ssrc);
+        self.anchor = self.anchor.filter(|_| same);
     }
 
     /// The source left the slot: the next one is a new stream even if it is the same publication.
@@ -412,9 +413,8 @@ impl Subscription {
             return Err(DropReason::NackTooLate);
         }
         let payload = slab.payload(packet);
-        let octets = self.octets;
-        let repair = self.repair.get_or_insert_with(|| Box::new(Repair::new(now, octets)));
-        repair.spend(now, index, payload.len(), octets, self.round_trip)?;
+        let repair = self.repair.get_or_insert_with(|| Box::new(Repair::new(now, self.octets)));
+        repair.spend(now, index, payload.len(), self.octets, self.round_trip)?;
         let start = egress.begin();
         let out = egress.buffer();
         let patched = packet.picture.apply(payload, anchor.picture);

@@ -15,6 +15,7 @@ use signaling::media::{Audience, CloseReason, MediaEvent, MediaKind, RoomKey, Se
 use greenroom::sfu::command::ShardCommand;
 use greenroom::sfu::drop_reason::DropReason;
 use media::{Media, facts};
+use tracks::slots_out;
 use world::{CLEAN, ROUGH, World};
 
 const ROOM: RoomKey = RoomKey(1);
@@ -296,6 +297,33 @@ fn joiner_begins_with_the_latest_frames_and_lands_on_the_live_ones() {
         assert!(steps.iter().all(|step| matches!(step, 0 | 90..=94 | 3_000)), "{steps:?}");
         assert!(steps.iter().filter(|step| **step == 3_000).count() > 25, "then live spacing");
     }
+}
+
+#[test]
+fn a_viewer_that_answers_again_goes_on_unless_the_payload_types_are_others() {
+    let mut world = World::new(9, 1, CLEAN);
+    let host = world.add_publisher(ROOM, 0, 3, 9);
+    let viewer = world.add_viewer(ROOM, 0, Seat::HOST);
+    world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
+    world.run_for(Duration::from_secs(2));
+    let index = world.peer_of(host);
+    let before = world.peers[index].publish().key_frame_requests;
+    let mut slots = slots_out(Seat::HOST, world.peers[viewer].watch().ssrc);
+    slots.extend(slots_out(Seat(1), 900_000));
+    world.answer(viewer, slots.clone());
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(world.peers[index].publish().key_frame_requests, before, "nothing new is needed");
+    let frames = whole_frames(&world, viewer);
+    assert!(
+        frames.windows(2).all(|w| w[1] == w[0] + 1),
+        "nobody noticed that there are more slots"
+    );
+    slots[1].rtx_ssrc = None;
+    world.answer(viewer, slots);
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(world.peers[index].publish().key_frame_requests, before + 1, "another stream");
+    let newest = world.peers[index].publish().frame;
+    assert!(*whole_frames(&world, viewer).last().unwrap() + 2 >= newest, "and it goes on");
 }
 
 #[test]

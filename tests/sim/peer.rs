@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use greenroom::rtp::packet::PacketKind;
 use greenroom::rtp::rtcp::{Packet, packets};
-use greenroom::sfu::transport::{Fingerprint, IceCredentials};
+use greenroom::sfu::transport::{DtlsRole, Fingerprint, IceCredentials, Remote};
 use rtc_dtls::cipher_suite::CipherSuiteId;
 use rtc_dtls::config::{ClientAuthType, ConfigBuilder, ExtendedMasterSecretType};
 use rtc_dtls::crypto::Certificate;
@@ -95,6 +95,13 @@ impl Peer {
             out: VecDeque::new(),
             media,
         }
+    }
+
+    /// What a shard is told of this peer.
+    #[allow(dead_code, reason = "tests of the server's own SDP tell it so")]
+    pub fn as_remote(&self) -> Remote {
+        let role = DtlsRole::Client;
+        Remote { ice: self.local.clone(), fingerprint: self.fingerprint, role }
     }
 
     pub fn connected(&self) -> bool {

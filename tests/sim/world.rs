@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use greenroom::load::network::{Conditions, Link};
 use greenroom::net::relay::RING_MESSAGES;
+use greenroom::rtp::track::TrackOut;
 use greenroom::sfu::command::{Purpose, ShardCommand, TransportSpec};
 use greenroom::sfu::egress::{Batch, Egress, Path};
 use greenroom::sfu::relay::RelayMessage;
-use greenroom::sfu::transport::{DtlsRole, IceCredentials, Remote, Shared, SrtpProfiles};
+use greenroom::sfu::transport::{IceCredentials, Shared, SrtpProfiles};
 use greenroom::sfu::{Sfu, SfuConfig};
 use signaling::media::{Audience, MediaEvent, RoomKey, Seat, TransportId};
 
@@ -142,11 +143,7 @@ impl World {
             id,
             room,
             local_ice: local,
-            remote: Some(Remote {
-                ice: peer.local.clone(),
-                fingerprint: peer.fingerprint,
-                role: DtlsRole::Client,
-            }),
+            remote: Some(peer.as_remote()),
             srtp: SrtpProfiles::GcmOnly,
             data_channels: false,
             lost_after: Duration::from_secs(3),
@@ -178,6 +175,14 @@ impl World {
         audience: Audience,
     ) {
         self.command_all(&ShardCommand::SetSeat { room, seat, source, audience });
+    }
+
+    /// A viewer answers again, with these slots.
+    #[allow(dead_code, reason = "for the simulation")]
+    pub fn answer(&mut self, viewer: usize, tracks: Vec<TrackOut>) {
+        let remote = self.peers[viewer].as_remote();
+        let id = self.transports[viewer];
+        self.command(self.shard_of[viewer], ShardCommand::SetRemote { id, remote, tracks });
     }
 
     pub fn command_all(&mut self, command: &ShardCommand) {
