@@ -40,11 +40,11 @@ def start(command, folder, ready):
         raise
 
 
-def start_server(folder, address="127.0.0.1"):
-    """A server with its data in `folder`, media at `address`: its process and its URL."""
+def start_server(folder, address="127.0.0.1", settings=()):
+    """A server with its data in `folder`, media at `address`, and these settings: its process and its URL."""
     command = [SERVER, "--http-bind", "127.0.0.1:0", "--media-port", "0", "--data-dir", os.path.join(folder, "data")]
     # Joins are measured, so the room must let them in.
-    for setting in (f"media.addresses={address}", "limits.joins_per_second=10000"):
+    for setting in (f"media.addresses={address}", "limits.joins_per_second=10000", *settings):
         command += ["--set", setting]
     process, found = start(command, folder, lambda log: re.search(r"Page +http://localhost:(\d+)", log))
     return process, f"http://127.0.0.1:{found[1]}"

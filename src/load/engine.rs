@@ -27,6 +27,8 @@ const SWEEP: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(15);
 /// From the last join to the measurement.
 const SETTLE: Duration = Duration::from_secs(1);
+/// When a surge begins, if one is asked for.
+const SURGE_AFTER: Duration = Duration::from_secs(10);
 /// How long packets of the window may still arrive.
 const DRAIN: Duration = Duration::from_millis(500);
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -137,10 +139,14 @@ impl<'a> Engine<'a> {
 
         let start = self.edge()?;
         self.totals.window = Some(start.numbers.map(|first| (first, u32::MAX)));
-        if let Some(Media::Publisher(publisher)) =
-            self.peers[0].as_mut().map(|peer| &mut peer.media)
-        {
+        if let Some(publisher) = self.publisher() {
             publisher.latest = Duration::ZERO;
+        }
+        if let Some(factor) = self.options.surge {
+            self.turns_until(start.at + SURGE_AFTER)?;
+            if let Some(publisher) = self.publisher() {
+                publisher.surge(factor);
+            }
         }
         self.turns_until(start.at + self.options.duration())?;
         let end = self.edge()?;
@@ -161,6 +167,13 @@ impl<'a> Engine<'a> {
 
     fn why(&self) -> &str {
         self.first_failure.as_deref().unwrap_or("no media path in time")
+    }
+
+    fn publisher(&mut self) -> Option<&mut Publisher> {
+        match self.peers[0].as_mut().map(|peer| &mut peer.media) {
+            Some(Media::Publisher(publisher)) => Some(publisher),
+            _ => None,
+        }
     }
 
     fn publishing(&self) -> bool {

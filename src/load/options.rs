@@ -55,6 +55,9 @@ pub struct Options {
     /// Frames per second
     #[arg(long, default_value_t = 30.0)]
     pub fps: f64,
+    /// Ten seconds into the measurement, send this many times as many frames: overload, which nobody could join under
+    #[arg(long)]
+    pub surge: Option<u32>,
     /// Packets of one frame
     #[arg(long, default_value_t = 5)]
     pub packets_per_frame: u16,
@@ -113,6 +116,9 @@ impl Options {
         }
         if !(1..=500).contains(&self.packets_per_frame) {
             return Err("--packets-per-frame is 1 to 500".into());
+        }
+        if self.surge.is_some_and(|factor| !(1..=1000).contains(&factor)) {
+            return Err("--surge is 1 to 1000".into());
         }
         if self.viewers == 0 || self.viewers > 10_000 {
             return Err("--viewers is 1 to 10000".into());

@@ -113,6 +113,11 @@ impl Publisher {
         }
     }
 
+    /// Send `factor` times as many frames from now on.
+    pub fn surge(&mut self, factor: u32) {
+        self.frame_time /= factor;
+    }
+
     /// Numbers of the next video and audio packet.
     pub fn numbers(&self) -> [u32; 2] {
         [self.video.number, self.audio.as_ref().map_or(0, |audio| audio.number)]
