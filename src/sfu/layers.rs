@@ -1,0 +1,182 @@
+//! Simulcast: what each layer costs, and the way of a viewer's slot from one layer to another.
+//!
+//! Every layer is a publication of its own, with its receiver, packet cache and subscriptions, so that a
+//! packet of it costs what it does without layers. A slot is among the subscriptions of one layer. To change, it
+//! waits in `awaiting` of the other one for a key frame (asked for once, whoever waits), then its
+//! subscription moves over, and its outgoing numbers go on rising. Until then it shows the old layer.
+
+use std::time::{Duration, Instant};
+
+use signaling::media::{MediaKind, TransportId};
+
+use super::bandwidth::allocation::{Demand, Layers, divide};
+use super::egress::Egress;
+use super::publication::ids_of;
+use super::relay::RelayMessage;
+use super::session::{Place, Role};
+use super::slab::PublicationId;
+use super::{Sfu, publication_mut, session_mut};
+
+/// How often the layers of a publisher are measured. Trade: a layer that its publisher stops freezes its
+/// viewers for as long as this and a key frame take; shorter windows hold too few frames to be a rate.
+pub const MEASURE_EVERY: Duration = Duration::from_millis(500);
+
+impl Sfu {
+    /// Measure the layers of a publisher, if it is time, and let its viewers follow.
+    pub(super) fn measure_layers(&mut self, now: Instant, index: u32, egress: &mut Egress<'_>) {
+        let Some(session) = session_mut(&mut self.sessions, index) else { return };
+        let transport = session.id;
+        let Role::Publish(publisher) = &mut session.role else { return };
+        let Some(due) = publisher.layers_at.filter(|due| *due <= now) else { return };
+        publisher.layers_at = Some(now + MEASURE_EVERY);
+        let window = MEASURE_EVERY + now.saturating_duration_since(due);
+        let mut layers = Layers::default();
+        let mut shards = Vec::new();
+        for (id, bps) in ids_of(transport, MediaKind::Video).zip(&mut layers.bps) {
+            let Some(publication) = self.publication_ids.get(&id) else { continue };
+            let Some(publication) = publication_mut(&mut self.publications, *publication) else {
+                continue;
+            };
+            let bytes = publication.intake.as_mut().map_or(0, |intake| intake.take_bytes());
+            *bps = (bytes as f64 * 8.0 / window.as_secs_f64()) as u32;
+            shards.extend(publication.wanting(now).filter(|shard| !shards.contains(shard)));
+        }
+        let known = self.layers.get(&transport).copied();
+        let layers = smoothed(known, layers);
+        for shard in shards {
+            self.relays.push_back((shard, RelayMessage::Layers(transport, layers)));
+        }
+        self.set_layers(now, transport, layers, egress);
+    }
+
+    /// What the layers of a publisher cost now: its viewers on this shard may change.
+    pub(super) fn set_layers(
+        &mut self,
+        now: Instant,
+        transport: TransportId,
+        layers: Layers,
+        egress: &mut Egress<'_>,
+    ) {
+        let mut viewers = Vec::new();
+        for id in ids_of(transport, MediaKind::Video) {
+            let Some(at) = self.publication_ids.get(&id) else { continue };
+            if let Some(publication) = publication_mut(&mut self.publications, *at) {
+                viewers.extend(publication.subscriptions.iter().map(|slot| slot.session));
+            }
+        }
+        if self.publication_ids.keys().any(|id| id.transport == transport) {
+            self.layers.insert(transport, layers);
+        }
+        for index in viewers {
+            self.allocate(now, index, egress);
+        }
+    }
+
+    /// The layer a slot begins with when it is given this track.
+    pub(super) fn first_layer(&mut self, index: u32, track: PublicationId) -> PublicationId {
+        let Some(layers) = self.layers.get(&track.transport).filter(|_| track.kind == MediaKind::Video)
+        else {
+            return track;
+        };
+        let mut demand = [Demand { slot: 0, layers: *layers, present: None, chosen: 0 }];
+        divide(&mut demand, self.budget(index));
+        PublicationId { layer: demand[0].chosen, ..track }
+    }
+
+    /// Bits per second a viewer's network takes; `None` = its client tells us nothing.
+    fn budget(&self, _index: u32) -> Option<u64> {
+        None
+    }
+
+    /// Choose a layer for each of a viewer's slots, and let those that change wait for it.
+    pub(super) fn allocate(&mut self, now: Instant, index: u32, egress: &mut Egress<'_>) {
+        let budget = self.budget(index);
+        let Some(session) = session_mut(&mut self.sessions, index) else { return };
+        let Role::Watch(watcher) = &session.role else { return };
+        let mut demands = Vec::new();
+        for (slot, out) in watcher.slots.iter().enumerate() {
+            let Place::Attached { publication, .. } = out.place else { continue };
+            let Some(Some(publication)) = self.publications.get(publication as usize) else {
+                continue;
+            };
+            let PublicationId { transport, kind: MediaKind::Video, layer } = publication.id else {
+                continue;
+            };
+            if let Some(layers) = self.layers.get(&transport) {
+                let present = Some(layer);
+                demands.push(Demand { slot, layers: *layers, present, chosen: layer });
+            }
+        }
+        divide(&mut demands, budget);
+        for demand in demands {
+            self.aim(now, index, demand.slot, demand.chosen, egress);
+        }
+    }
+
+    /// Let a slot wait for a layer of the track it shows, or stay.
+    fn aim(&mut self, now: Instant, index: u32, slot: usize, layer: u8, egress: &mut Egress<'_>) {
+        let Some(out) = self.slot_mut(index, slot) else { return };
+        out.aim = None;
+        let Place::Attached { publication, .. } = out.place else { return };
+        let Some(Some(publication)) = self.publications.get(publication as usize) else { return };
+        let present = publication.id;
+        if present.layer == layer {
+            return;
+        }
+        let at = self.publication(PublicationId { layer, ..present });
+        if let Some(out) = self.slot_mut(index, slot) {
+            out.aim = Some(at);
+        }
+        let Some(publication) = publication_mut(&mut self.publications, at) else { return };
+        let waiting = (index, slot as u8);
+        if !publication.awaiting.contains(&waiting) {
+            publication.awaiting.push(waiting);
+        }
+        self.want_from_publisher(now, at);
+        self.want_key_frame(now, at, egress);
+    }
+
+    /// A key frame of this layer is about to go out: those who wait for it move here.
+    pub(super) fn admit_awaiting(&mut self, now: Instant, at: u32) {
+        let Some(publication) = publication_mut(&mut self.publications, at) else { return };
+        for (index, slot) in std::mem::take(&mut publication.awaiting) {
+            let slot = usize::from(slot);
+            if self.slot_mut(index, slot).is_none_or(|out| out.aim != Some(at)) {
+                continue;
+            }
+            let Some(subscription) = self.take_subscription(index, slot) else { continue };
+            let Some(publication) = publication_mut(&mut self.publications, at) else { return };
+            let position = publication.subscriptions.len() as u32;
+            publication.subscriptions.push(subscription);
+            if let Some(out) = self.slot_mut(index, slot) {
+                out.place = Place::Attached { publication: at, position };
+            }
+            self.counters.layer_changes += 1;
+        }
+        self.want_from_publisher(now, at);
+    }
+
+    /// Forget those who wait for this layer no longer.
+    pub(super) fn prune_awaiting(&mut self, at: u32) {
+        let Some(publication) = publication_mut(&mut self.publications, at) else { return };
+        let mut awaiting = std::mem::take(&mut publication.awaiting);
+        awaiting.retain(|(index, slot)| {
+            self.slot_mut(*index, usize::from(*slot)).is_some_and(|out| out.aim == Some(at))
+        });
+        if let Some(publication) = publication_mut(&mut self.publications, at) {
+            publication.awaiting = awaiting;
+        }
+    }
+}
+
+/// Half of what was and half of what is; what begins or ends does so at once.
+fn smoothed(before: Option<Layers>, now: Layers) -> Layers {
+    let Some(before) = before else { return now };
+    let mut layers = now;
+    for (bps, before) in layers.bps.iter_mut().zip(before.bps) {
+        if *bps > 0 && before > 0 {
+            *bps = bps.midpoint(before);
+        }
+    }
+    layers
+}
