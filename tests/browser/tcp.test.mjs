@@ -1,0 +1,145 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { setTimeout } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { firefoxPerson, launchChromium, launchFirefox, person } from "./harness/browsers.mjs";
+import { frames, median, received } from "./harness/measure.mjs";
+import { inside, possible, runInside } from "./harness/no-udp.mjs";
+import { startServer } from "./harness/server.mjs";
+import { acceptInvite, firstFrame, goLive, invite, waitSeat, watch } from "./harness/show.mjs";
+
+/** What is promised where UDP is blocked, from opening the page to the first decoded frame. */
+const PICTURE_WITHIN_MS = 2000;
+const JOINS = 5;
+/** `media.tcp_idle_ms`, the next look, and a slow machine. */
+const GIVEN_BACK_WITHIN_MS = 15_000;
+
+/** By what a Chromium page's connection goes, "watching" or "publishing": udp or tcp. */
+const protocol = (page, connection) =>
+  page.evaluate(async (name) => {
+    const reports = await globalThis.greenroom[name].pc.getStats();
+    const transport = [...reports.values()].find((report) => report.type === "transport");
+    const pair = reports.get(transport?.selectedCandidatePairId);
+    return reports.get(pair?.localCandidateId)?.protocol;
+  }, connection);
+
+/** A number of the server. */
+async function metric(server, name) {
+  const text = await (await fetch(`${server.url}/metrics`)).text();
+  const line = text.split("\n").find((one) => one.startsWith(`${name} `));
+  return Number(line?.split(" ").at(-1));
+}
+
+/** Picture and sound of a seat arrive. */
+async function flows(page, seat) {
+  const picture = await frames(page, seat, 2500);
+  assert.ok(picture.frames > 30, JSON.stringify(picture));
+  const sound = await received(page, seat, "audio", 1500);
+  assert.ok(sound.packets > 30, JSON.stringify(sound));
+}
+
+if (inside) {
+  insideTests();
+} else {
+  test("where no UDP passes, everything goes over TCP", { timeout: 300_000 }, async (t) => {
+    if (!possible()) {
+      t.skip("needs unshare, ip and a TUN device, and the right to make a network namespace");
+      return;
+    }
+    const { code, said } = await runInside(fileURLToPath(import.meta.url), (line) => t.diagnostic(line));
+    assert.equal(code, 0, said);
+  });
+  test("where UDP passes it is used, and what was tried by TCP is given back", outsideTest);
+}
+
+async function outsideTest() {
+  const server = await startServer();
+  const chromium = await launchChromium();
+  try {
+    const host = await person(chromium, "Hanna");
+    const room = await goLive(host, server.url);
+    const viewer = await watch(await person(chromium, "Vera"), server.url, room);
+    await flows(viewer, 0);
+    assert.equal(await protocol(viewer, "watching"), "udp");
+    assert.equal(await protocol(host, "publishing"), "udp");
+    const until = performance.now() + GIVEN_BACK_WITHIN_MS;
+    while ((await metric(server, "greenroom_tcp_connections")) > 0) {
+      assert.ok(performance.now() < until, "TCP connections stay");
+      await setTimeout(100);
+    }
+    await flows(viewer, 0);
+    assert.equal(await metric(server, "greenroom_tcp_connections"), 0, "and stay away");
+  } finally {
+    await chromium.close();
+    await server.stop();
+  }
+}
+
+function insideTests() {
+  let server;
+  let chromium;
+  let host;
+  let room;
+  before(async () => {
+    server = await startServer();
+    chromium = await launchChromium();
+    host = await person(chromium, "Hanna");
+    room = await goLive(host, server.url);
+  });
+  after(async () => {
+    await chromium?.close();
+    await server?.stop();
+  });
+
+  /** The median of some joins: a busy machine may spoil one. */
+  async function seesInTime(t, page, name) {
+    const times = [];
+    for (let join = 0; join < JOINS; join += 1) {
+      await page.goto(`${server.url}/r/${room}`);
+      await firstFrame(page);
+      times.push(await page.evaluate(() => globalThis.greenroomTimings));
+    }
+    const ms = median(times.map((steps) => steps.firstFrame));
+    const steps = Object.entries(times.find((one) => one.firstFrame === ms));
+    const said = steps.map(([step, at]) => `${step} ${Math.round(at)}`).join(", ");
+    t.diagnostic(`MEASURED ${name}, picture over TCP, median of ${JOINS} joins, ms: ${said}`);
+    assert.ok(ms <= PICTURE_WITHIN_MS, `${ms} ms`);
+  }
+
+  test("Chromium hosts and watches", async (t) => {
+    const viewer = await person(chromium, "Vera");
+    await seesInTime(t, viewer, "Chromium");
+    await flows(viewer, 0);
+    assert.equal(await protocol(viewer, "watching"), "tcp");
+    assert.equal(await protocol(host, "publishing"), "tcp");
+    await viewer.context().close();
+  });
+
+  test("a guest comes on stage", async () => {
+    const guest = await person(chromium, "Gus");
+    await watch(guest, server.url, room);
+    await invite(host, "Gus");
+    await acceptInvite(guest);
+    await waitSeat(host, 1, "live");
+    await flows(host, 1);
+    await guest.context().close();
+  });
+
+  test("Firefox watches", async (t) => {
+    const firefox = await launchFirefox();
+    try {
+      const viewer = await firefoxPerson(firefox, server.url, "Fritz");
+      await seesInTime(t, viewer, "Firefox");
+      await flows(viewer, 0);
+    } finally {
+      await firefox.close();
+    }
+  });
+
+  test("no datagram left the server by UDP, and none was dropped", async () => {
+    assert.equal(await metric(server, "greenroom_datagrams_out_total"), 0);
+    assert.ok((await metric(server, "greenroom_tcp_messages_total")) > 100);
+    assert.equal(await metric(server, 'greenroom_dropped_total{reason="tcp_buffer_full"}'), 0);
+    assert.deepEqual(host.problems, []);
+  });
+}
