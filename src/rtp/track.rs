@@ -100,7 +100,22 @@ pub struct TrackIn {
     pub ssrc: Option<u32>,
     /// Its RTX SSRC announced by `a=ssrc-group:FID`.
     pub rtx_ssrc: Option<u32>,
+    /// Its simulcast layers by rid (RFC 8851, RFC 8853), at most [`MAX_LAYERS`], in no order of quality;
+    /// empty = one encoding, without a rid.
+    pub rids: Vec<String>,
 }
+
+impl TrackIn {
+    /// Encodings that may arrive: at least one.
+    #[must_use]
+    pub fn layers(&self) -> u8 {
+        self.rids.len().clamp(1, MAX_LAYERS) as u8
+    }
+}
+
+/// Simulcast layers of one track. Trade: browsers encode three; each costs a packet cache here, and encoding
+/// time at the publisher.
+pub const MAX_LAYERS: usize = 3;
 
 /// A track we send: one slot m-line of a watch transport.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use super::command::{Purpose, TransportSpec};
 use super::control::WANT_AGAIN;
 use super::drop_reason::DropReason;
 use super::egress::{Egress, Path};
-use super::publication::{Intake, Publication, ids};
+use super::publication::{Intake, Publication, ids, ids_of};
 use super::publisher::Publisher;
 use super::relay::RelayMessage;
 use super::session::{OutSlot, Place, Role, Session, Watcher};
@@ -85,9 +85,11 @@ impl Sfu {
             }
         }
         for track in &kept {
-            let at = self.publication(PublicationId { transport: id, kind: track.kind });
-            if let Some(publication) = publication_mut(&mut self.publications, at) {
-                publication.intake = Some(Intake::new(track.clone()));
+            for layer in ids_of(id, track.kind).take(usize::from(track.layers())) {
+                let at = self.publication(layer);
+                if let Some(publication) = publication_mut(&mut self.publications, at) {
+                    publication.intake = Some(Intake::new(track.clone()));
+                }
             }
         }
         let policer = Policer::new(now, self.config.uplink_bps, self.config.uplink_packets);
@@ -244,7 +246,8 @@ impl Sfu {
             });
         let present = match out.place {
             Place::Attached { publication, .. } => {
-                self.publications.get(publication as usize).and_then(|p| p.as_ref()).map(|p| p.id)
+                let publication = self.publications.get(publication as usize);
+                publication.and_then(|p| p.as_ref()).map(|p| p.id.of_track())
             }
             Place::Parked(_) => None,
         };
@@ -253,6 +256,7 @@ impl Sfu {
         }
         self.detach(index, slot);
         if let Some(id) = wanted {
+            let id = self.first_layer(index, id);
             self.attach(now, index, slot, id, egress);
         }
     }
@@ -279,54 +283,86 @@ impl Sfu {
                 return;
             }
         }
-        if publication.want_at.is_none() && id.transport.shard() != self.shard {
-            publication.want_at = Some(now + WANT_AGAIN);
-            self.relays.push_back((id.transport.shard(), RelayMessage::Want(id)));
-            self.schedule_publication(now, at);
-        }
+        self.want_from_publisher(now, at);
         if id.kind == MediaKind::Video && !self.replay(now, index, slot, egress) {
             self.want_key_frame(now, at, egress);
         }
     }
 
+    /// Tell the publisher's shard, if it is another one, that this one has viewers.
+    pub(super) fn want_from_publisher(&mut self, now: Instant, at: u32) {
+        let Some(publication) = publication_mut(&mut self.publications, at) else { return };
+        let id = publication.id;
+        if publication.want_at.is_none() && id.transport.shard() != self.shard {
+            publication.want_at = Some(now + WANT_AGAIN);
+            self.relays.push_back((id.transport.shard(), RelayMessage::Want(id)));
+            self.schedule_publication(now, at);
+        }
+    }
+
     /// Bring a slot's subscription home; what it sends next is a new stream.
     pub(super) fn detach(&mut self, index: u32, slot: usize) {
-        let Some(session) = session_mut(&mut self.sessions, index) else { return };
-        let Role::Watch(watcher) = &mut session.role else { return };
-        let Some(out) = watcher.slots.get_mut(slot) else { return };
-        let Place::Attached { publication: at, position } = out.place else { return };
-        let Some(publication) = publication_mut(&mut self.publications, at) else { return };
-        if position as usize >= publication.subscriptions.len() {
-            return;
-        }
-        let mut subscription = publication.subscriptions.swap_remove(position as usize);
+        let Some(mut subscription) = self.take_subscription(index, slot) else { return };
         subscription.release();
-        out.place = Place::Parked(Box::new(subscription));
-        let id = publication.id;
+        if let Some(out) = self.slot_mut(index, slot) {
+            out.place = Place::Parked(Box::new(subscription));
+        }
+    }
+
+    /// A watcher's slot.
+    pub(super) fn slot_mut(&mut self, index: u32, slot: usize) -> Option<&mut OutSlot> {
+        match &mut session_mut(&mut self.sessions, index)?.role {
+            Role::Watch(watcher) => watcher.slots.get_mut(slot),
+            Role::Publish(_) => None,
+        }
+    }
+
+    /// Take an attached slot's subscription out of its publication, which is forgotten if it was the last.
+    /// The caller gives the slot its new place.
+    pub(super) fn take_subscription(&mut self, index: u32, slot: usize) -> Option<Subscription> {
+        let out = self.slot_mut(index, slot)?;
+        out.aim = None;
+        let Place::Attached { publication: at, position } = out.place else { return None };
+        let publication = publication_mut(&mut self.publications, at)?;
+        if position as usize >= publication.subscriptions.len() {
+            return None;
+        }
+        let subscription = publication.subscriptions.swap_remove(position as usize);
         let moved = publication.subscriptions.get(position as usize).map(|s| (s.session, s.track));
-        let unwanted = publication.subscriptions.is_empty() && publication.intake.is_none();
         if let Some((session, track)) = moved
-            && let Some(Session { role: Role::Watch(watcher), .. }) =
-                session_mut(&mut self.sessions, session)
-            && let Some(out) = watcher.slots.get_mut(track as usize)
+            && let Some(out) = self.slot_mut(session, track as usize)
         {
             out.place = Place::Attached { publication: at, position };
         }
-        if unwanted {
-            if id.transport.shard() != self.shard {
-                self.relays.push_back((id.transport.shard(), RelayMessage::Unwant(id)));
-            }
-            self.forget_publication(at);
+        self.forget_unwatched(at);
+        Some(subscription)
+    }
+
+    /// Drop another shard's publication if nobody here watches it any more, and say so.
+    pub(super) fn forget_unwatched(&mut self, at: u32) {
+        let Some(publication) = publication_mut(&mut self.publications, at) else { return };
+        let id = publication.id;
+        if publication.is_watched() || publication.intake.is_some() {
+            return;
         }
+        if publication.want_at.take().is_some() {
+            self.relays.push_back((id.transport.shard(), RelayMessage::Unwant(id)));
+        }
+        self.forget_publication(at);
     }
 
     /// Drop a publication that has neither a publisher nor viewers here.
     pub(super) fn forget_publication(&mut self, at: u32) {
         let idle = publication_mut(&mut self.publications, at)
-            .is_some_and(|p| p.intake.is_none() && p.subscriptions.is_empty() && p.gate_open);
+            .is_some_and(|p| p.intake.is_none() && !p.is_watched() && p.gate_open);
         if idle && let Some(publication) = self.publications[at as usize].take() {
             self.publication_ids.remove(&publication.id);
             self.free_publications.push(at);
+            let transport = publication.id.transport;
+            if ids_of(transport, MediaKind::Video).all(|id| !self.publication_ids.contains_key(&id))
+            {
+                self.layers.remove(&transport);
+            }
         }
     }
 
@@ -475,5 +511,5 @@ impl Sfu {
 
 fn parked(session: u32, slot: usize, track: TrackOut, random: u64) -> OutSlot {
     let subscription = Box::new(Subscription::new(session, slot as u8, &track, random));
-    OutSlot { track, place: Place::Parked(subscription) }
+    OutSlot { track, place: Place::Parked(subscription), aim: None }
 }

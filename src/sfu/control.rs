@@ -11,7 +11,7 @@ use super::command::ShardCommand;
 use super::drop_reason::DropReason;
 use super::egress::Egress;
 use super::fanout::WANT_LASTS;
-use super::publication::ids;
+use super::publication::{ids, ids_of};
 use super::relay::RelayMessage;
 use super::session::{Role, Session};
 use super::slab::{PublicationId, Slab};
@@ -107,19 +107,20 @@ impl Sfu {
         open: bool,
         egress: &mut Egress<'_>,
     ) {
-        let id = PublicationId { transport, kind };
-        let at = match self.publication_ids.get(&id) {
-            Some(at) => *at,
-            // A mute may come before the first viewer; an open gate is the default.
-            None if open => return,
-            None => self.publication(id),
-        };
-        let Some(publication) = publication_mut(&mut self.publications, at) else { return };
-        publication.set_gate(open);
-        if open && kind == MediaKind::Video && !publication.subscriptions.is_empty() {
-            self.want_key_frame(now, at, egress);
+        for id in ids_of(transport, kind) {
+            let at = match self.publication_ids.get(&id) {
+                Some(at) => *at,
+                // A mute may come before the first viewer; an open gate is the default.
+                None if open => continue,
+                None => self.publication(id),
+            };
+            let Some(publication) = publication_mut(&mut self.publications, at) else { continue };
+            publication.set_gate(open);
+            if open && kind == MediaKind::Video && publication.is_watched() {
+                self.want_key_frame(now, at, egress);
+            }
+            self.forget_publication(at);
         }
-        self.forget_publication(at);
     }
 
     fn send_data(
@@ -181,6 +182,9 @@ impl Sfu {
                     self.hold_rider(now, at, &slab, egress);
                 }
             }
+            RelayMessage::Layers(transport, layers) => {
+                self.set_layers(now, transport, layers, egress);
+            }
             RelayMessage::Clock(id, clock) => {
                 if let Some(at) = self.publication_ids.get(&id).copied() {
                     self.spread_clock(now, at, clock, egress);
@@ -227,6 +231,9 @@ impl Sfu {
         if let Some((clock, _)) = publication.clock {
             self.relays.push_back((shard, RelayMessage::Clock(id, clock)));
         }
+        if let Some(layers) = self.layers.get(&id.transport) {
+            self.relays.push_back((shard, RelayMessage::Layers(id.transport, *layers)));
+        }
         if id.kind == MediaKind::Video {
             self.want_key_frame(now, at, egress);
         }
@@ -257,17 +264,19 @@ impl Sfu {
             self.tell(index, MediaEvent::Lost);
         }
         self.send_feedback(now, index, egress);
+        self.measure_layers(now, index, egress);
         self.after_transport(now, index, egress);
     }
 
     fn wake_publication(&mut self, now: Instant, due: Instant, at: u32, egress: &mut Egress<'_>) {
+        self.prune_awaiting(at);
         let Some(publication) = publication_mut(&mut self.publications, at) else { return };
         if publication.wake != Some(due) {
             return;
         }
         publication.wake = None;
         let id = publication.id;
-        let mirror = publication.intake.is_none() && !publication.subscriptions.is_empty();
+        let mirror = publication.intake.is_none() && publication.is_watched();
         let ask = publication.key_frame.due(now);
         if !mirror {
             publication.want_at = None;

@@ -68,6 +68,8 @@ pub struct Counters {
     pub relayed_out: u64,
     /// Slabs received from other shards.
     pub relayed_in: u64,
+    /// Slots that changed from one simulcast layer to another.
+    pub layer_changes: u64,
     /// Handshakes completed.
     pub handshakes: u64,
     /// Transports that ended, any reason.
@@ -94,6 +96,7 @@ impl Default for Counters {
             recovered: 0,
             relayed_out: 0,
             relayed_in: 0,
+            layer_changes: 0,
             handshakes: 0,
             closed: 0,
         }

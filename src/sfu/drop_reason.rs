@@ -62,6 +62,8 @@ drop_reasons! {
     UnknownSsrc => "unknown_ssrc",
     /// More than 64 SSRCs from one peer.
     TooManySsrcs => "too_many_ssrcs",
+    /// A packet of a simulcast track without a rid that was negotiated.
+    UnknownLayer => "unknown_layer",
     /// A payload type the answer did not accept.
     UnknownPayloadType => "unknown_payload_type",
     /// A codec descriptor cut short.

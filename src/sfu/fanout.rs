@@ -84,7 +84,7 @@ impl Sfu {
         if slab.publication.kind != MediaKind::Video {
             return None;
         }
-        let sound = PublicationId { kind: MediaKind::Audio, ..slab.publication };
+        let sound = PublicationId::track(slab.publication.transport, MediaKind::Audio);
         let at = *self.publication_ids.get(&sound)?;
         let publication = publication_mut(&mut self.publications, at)?;
         let slab = publication.rider.take()?;
@@ -92,6 +92,9 @@ impl Sfu {
     }
 
     fn deliver_to_all(&mut self, now: Instant, at: u32, slab: &Arc<Slab>, egress: &mut Egress<'_>) {
+        if slab.key_frame {
+            self.admit_awaiting(now, at);
+        }
         let mut riders = self.take_riders(slab);
         let publication = publication_mut(&mut self.publications, at);
         let (clock, slots) = publication.map_or((None, &mut [][..]), |publication| {

@@ -9,11 +9,12 @@ use crate::rtp::rtcp::{Packet, build, packets};
 use super::bandwidth::arrivals;
 use super::drop_reason::DropReason;
 use super::egress::Egress;
+use super::publication::{ids, ids_of};
 use super::publisher::REPORT_INTERVAL;
 use super::relay::ClockPair;
 use super::session::{Place, Role};
 use super::slab::PublicationId;
-use super::{KINDS, Sfu, publication_mut, session_mut};
+use super::{Sfu, publication_mut, session_mut};
 
 /// The SSRC of our RTCP; we have no stream of our own (RFC 8083 and libwebrtc use 1 as well).
 pub(super) const OUR_SSRC: u32 = 1;
@@ -53,12 +54,8 @@ impl Sfu {
         egress: &mut Egress<'_>,
     ) {
         let Packet::SenderReport(report) = packet else { return };
-        for kind in KINDS {
-            let Some(at) =
-                self.publication_ids.get(&PublicationId { transport: id, kind }).copied()
-            else {
-                continue;
-            };
+        for id in ids(id) {
+            let Some(at) = self.publication_ids.get(&id).copied() else { continue };
             let receiver = publication_mut(&mut self.publications, at)
                 .and_then(|p| p.intake.as_mut())
                 .and_then(|intake| intake.receiver.as_mut())
@@ -190,11 +187,11 @@ impl Sfu {
         remb: bool,
         egress: &mut Egress<'_>,
     ) {
-        let mut blocks = Vec::with_capacity(KINDS.len());
-        for kind in KINDS {
+        let mut blocks = Vec::new();
+        for id in ids(id) {
             let receiver = self
                 .publication_ids
-                .get(&PublicationId { transport: id, kind })
+                .get(&id)
                 .and_then(|at| publication_mut(&mut self.publications, *at))
                 .and_then(|p| p.intake.as_mut())
                 .and_then(|intake| intake.receiver.as_mut());
@@ -249,7 +246,8 @@ fn media_ssrc(
 ) -> u32 {
     [MediaKind::Video, MediaKind::Audio]
         .into_iter()
-        .filter_map(|kind| ids.get(&PublicationId { transport, kind }))
+        .flat_map(|kind| ids_of(transport, kind))
+        .filter_map(|id| ids.get(&id))
         .filter_map(|at| publications.get(*at as usize)?.as_ref()?.intake.as_ref())
         .find_map(|intake| intake.receiver.as_ref().map(|r| r.ssrc))
         .unwrap_or(0)

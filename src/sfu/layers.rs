@@ -18,8 +18,12 @@ use super::slab::PublicationId;
 use super::{Sfu, publication_mut, session_mut};
 
 /// How often the layers of a publisher are measured. Trade: a layer that its publisher stops freezes its
-/// viewers for as long as this and a key frame take; shorter windows hold too few frames to be a rate.
-pub const MEASURE_EVERY: Duration = Duration::from_millis(500);
+/// viewers for up to twice this and a key frame; a shorter window may find none of the frames of a camera in
+/// the dark (10 a second, some of them dropped) and take that for the end.
+pub const MEASURE_EVERY: Duration = Duration::from_millis(200);
+/// Share of a new window in a layer's rate. Trade: a window holds six frames, and a key frame is as large as ten
+/// others; less would follow a change of scene for seconds.
+const NEW_SHARE: f64 = 0.125;
 
 impl Sfu {
     /// Measure the layers of a publisher, if it is time, and let its viewers follow.
@@ -39,8 +43,10 @@ impl Sfu {
             };
             let bytes = publication.intake.as_mut().map_or(0, |intake| intake.take_bytes());
             *bps = (bytes as f64 * 8.0 / window.as_secs_f64()) as u32;
-            shards.extend(publication.wanting(now).filter(|shard| !shards.contains(shard)));
+            shards.extend(publication.wanting(now));
         }
+        shards.sort_unstable();
+        shards.dedup();
         let known = self.layers.get(&transport).copied();
         let layers = smoothed(known, layers);
         for shard in shards {
@@ -74,7 +80,8 @@ impl Sfu {
 
     /// The layer a slot begins with when it is given this track.
     pub(super) fn first_layer(&mut self, index: u32, track: PublicationId) -> PublicationId {
-        let Some(layers) = self.layers.get(&track.transport).filter(|_| track.kind == MediaKind::Video)
+        let Some(layers) =
+            self.layers.get(&track.transport).filter(|_| track.kind == MediaKind::Video)
         else {
             return track;
         };
@@ -156,26 +163,27 @@ impl Sfu {
         self.want_from_publisher(now, at);
     }
 
-    /// Forget those who wait for this layer no longer.
+    /// Forget those who wait for this layer no longer, and the layer if it was known for their sake only.
     pub(super) fn prune_awaiting(&mut self, at: u32) {
         let Some(publication) = publication_mut(&mut self.publications, at) else { return };
         let mut awaiting = std::mem::take(&mut publication.awaiting);
         awaiting.retain(|(index, slot)| {
             self.slot_mut(*index, usize::from(*slot)).is_some_and(|out| out.aim == Some(at))
         });
-        if let Some(publication) = publication_mut(&mut self.publications, at) {
-            publication.awaiting = awaiting;
-        }
+        let Some(publication) = publication_mut(&mut self.publications, at) else { return };
+        publication.awaiting = awaiting;
+        self.forget_unwatched(at);
     }
 }
 
-/// Half of what was and half of what is; what begins or ends does so at once.
+/// Mostly what was, and a little of what is; what begins or ends does so at once.
 fn smoothed(before: Option<Layers>, now: Layers) -> Layers {
     let Some(before) = before else { return now };
     let mut layers = now;
     for (bps, before) in layers.bps.iter_mut().zip(before.bps) {
         if *bps > 0 && before > 0 {
-            *bps = bps.midpoint(before);
+            let change = f64::from(*bps) - f64::from(before);
+            *bps = (f64::from(before) + NEW_SHARE * change).max(1.0) as u32;
         }
     }
     layers

@@ -18,6 +18,7 @@ pub mod egress;
 mod fanout;
 mod feedback;
 pub mod handshakes;
+mod layers;
 mod picture;
 mod publication;
 mod publisher;
@@ -41,6 +42,7 @@ use signaling::media::{AddressedMediaEvent, MediaEvent, MediaKind, RoomKey, Tran
 use crate::rtp::packet::{PacketKind, RtpHeader};
 use crate::rtp::rtx;
 
+use bandwidth::allocation::Layers;
 use bandwidth::policer::Verdict;
 use counters::{Counters, Population};
 use demux::Demux;
@@ -48,6 +50,7 @@ use drop_reason::DropReason;
 use egress::{Egress, Path};
 use handshakes::Flight;
 use publication::{Publication, RIDER_WAITS};
+use publisher::Stream;
 use random::Random;
 use relay::RelayMessage;
 use session::{Role, Session};
@@ -99,6 +102,8 @@ pub struct Sfu {
     publications: Vec<Option<Publication>>,
     free_publications: Vec<u32>,
     publication_ids: HashMap<PublicationId, u32>,
+    /// What the layers of simulcast tracks cost, by publish transport.
+    layers: HashMap<TransportId, Layers>,
     stages: HashMap<RoomKey, Stage>,
     timers: Timers,
     /// Publications with a part of a frame waiting for the rest.
@@ -129,6 +134,7 @@ impl Sfu {
             publications: Vec::new(),
             free_publications: Vec::new(),
             publication_ids: HashMap::new(),
+            layers: HashMap::new(),
             stages: HashMap::new(),
             timers: Timers::default(),
             building: Vec::new(),
@@ -229,11 +235,13 @@ impl Sfu {
         publisher.note_arrival(now, &header, packet);
         let stream = publisher.stream(&header, packet)?;
         let sound = stream.kind == MediaKind::Audio;
-        if !sound && !stream.rtx {
+        // The layers count time from different beginnings.
+        if !sound && !stream.rtx && stream.layer == 0 {
             publisher.cadence.note(now, header.timestamp);
         }
         let may_ride = sound && publisher.cadence.expects(now, RIDER_WAITS);
-        let id = PublicationId { transport: session.id, kind: stream.kind };
+        let Stream { kind, layer, .. } = stream;
+        let id = PublicationId { transport: session.id, kind, layer };
         let at = *self.publication_ids.get(&id).ok_or(DropReason::UnknownSsrc)?;
         let publication =
             publication_mut(&mut self.publications, at).ok_or(DropReason::UnknownSsrc)?;
@@ -374,6 +382,3 @@ fn repaired(
         intake.repaired(header.payload_type).ok_or(DropReason::UnknownPayloadType)?;
     rtx::unwrap(header, packet, payload_type, receiver.ssrc).map_err(|_| DropReason::RtxMalformed)
 }
-
-/// Kinds a publish transport may carry, in the order of its publications.
-const KINDS: [MediaKind; 2] = [MediaKind::Audio, MediaKind::Video];

@@ -8,7 +8,7 @@ use signaling::media::{MediaKind, TransportId};
 use crate::rtp::codec::{self, FrameFacts};
 use crate::rtp::packet::RtpHeader;
 use crate::rtp::seq::timestamp_is_newer;
-use crate::rtp::track::{Codec, TrackIn};
+use crate::rtp::track::{Codec, MAX_LAYERS, TrackIn};
 
 use super::drop_reason::DropReason;
 use super::picture::PicturePatch;
@@ -47,6 +47,8 @@ pub struct Publication {
     pub key_frame: KeyFrameAsk,
     /// The slots it fills on this shard.
     pub subscriptions: Vec<Subscription>,
+    /// Slots (session, track) that move here from another layer with the next key frame.
+    pub awaiting: Vec<(u32, u8)>,
     /// The deadline in the heap that counts.
     pub wake: Option<Instant>,
     /// When to tell the publisher's shard again that this one has viewers.
@@ -67,6 +69,7 @@ impl Publication {
             wanted_by: Vec::new(),
             key_frame: KeyFrameAsk::default(),
             subscriptions: Vec::new(),
+            awaiting: Vec::new(),
             wake: None,
             want_at: None,
         }
@@ -75,6 +78,12 @@ impl Publication {
     /// The other shards that have viewers of it now.
     pub fn wanting(&self, now: Instant) -> impl Iterator<Item = u8> {
         self.wanted_by.iter().filter(move |(_, until)| *until > now).map(|(shard, _)| *shard)
+    }
+
+    /// Somebody here watches it, or is about to.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        !self.subscriptions.is_empty() || !self.awaiting.is_empty()
     }
 
     /// When what waits for company must be sent, if a part of a frame may wait for `hold`.
@@ -180,6 +189,8 @@ pub struct Intake {
     pub ready: bool,
     building: Option<Arc<Slab>>,
     spacing: Spacing,
+    /// Payload bytes since the rate was measured.
+    bytes: u64,
     /// Timestamp of the newest frame begun, to tell a frame's first slab from a later part.
     last_frame: Option<u32>,
 }
@@ -227,6 +238,7 @@ impl Intake {
             ready: false,
             building: None,
             spacing: Spacing::default(),
+            bytes: 0,
             last_frame: None,
         }
     }
@@ -244,6 +256,11 @@ impl Intake {
         self.receiver = None;
         self.new_epoch();
         ring.clear();
+    }
+
+    /// Payload bytes since this was asked last.
+    pub fn take_bytes(&mut self) -> u64 {
+        std::mem::take(&mut self.bytes)
     }
 
     /// The codec behind a payload type.
@@ -315,6 +332,7 @@ impl Publication {
         if payload.len() > MAX_PAYLOAD {
             return Err(DropReason::RtpMalformed);
         }
+        intake.bytes += payload.len() as u64;
         let facts = codec::describe(codec, payload).map_err(|_| DropReason::CodecMalformed)?;
         let sequence = receiver.without_padding(sequence).ok_or(DropReason::TooLate)?;
         if facts.key_frame_start {
@@ -387,10 +405,15 @@ fn continues(slab: &Slab, packet: &Incoming<'_>) -> bool {
         && slab.packets().last().is_some_and(|last| last.sequence + 1 == packet.sequence)
 }
 
-/// The publications of a transport.
-#[must_use]
-pub fn ids(transport: TransportId) -> [PublicationId; 2] {
-    [MediaKind::Audio, MediaKind::Video].map(|kind| PublicationId { transport, kind })
+/// All publications a transport may have: its sound, and each layer of its video.
+pub fn ids(transport: TransportId) -> impl Iterator<Item = PublicationId> {
+    [MediaKind::Audio, MediaKind::Video].into_iter().flat_map(move |kind| ids_of(transport, kind))
+}
+
+/// All publications a track may have.
+pub fn ids_of(transport: TransportId, kind: MediaKind) -> impl Iterator<Item = PublicationId> {
+    let layers = if kind == MediaKind::Video { MAX_LAYERS } else { 1 };
+    (0..layers as u8).map(move |layer| PublicationId { transport, kind, layer })
 }
 
 #[cfg(test)]

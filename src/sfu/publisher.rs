@@ -7,11 +7,12 @@ use signaling::media::MediaKind;
 use crate::rtp::extensions;
 use crate::rtp::packet::RtpHeader;
 use crate::rtp::seq::timestamp_is_newer;
-use crate::rtp::track::TrackIn;
+use crate::rtp::track::{MAX_LAYERS, TrackIn};
 
 use super::bandwidth::arrivals::{self, Arrivals};
 use super::bandwidth::policer::Policer;
 use super::drop_reason::DropReason;
+use super::layers::MEASURE_EVERY;
 
 /// SSRCs remembered per publisher.
 const MAX_SSRCS: usize = 64;
@@ -24,6 +25,8 @@ pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Stream {
     /// Audio or video.
     pub kind: MediaKind,
+    /// Which simulcast layer; 0 without.
+    pub layer: u8,
     /// A retransmission stream.
     pub rtx: bool,
 }
@@ -77,6 +80,8 @@ pub struct Publisher {
     pub feedback_at: Instant,
     /// When the next receiver report is due.
     pub report_at: Instant,
+    /// When the rates of simulcast layers are measured next, if there are layers.
+    pub layers_at: Option<Instant>,
 }
 
 impl Publisher {
@@ -86,13 +91,14 @@ impl Publisher {
         let mut ssrcs = Vec::new();
         for track in &tracks {
             if let Some(ssrc) = track.ssrc {
-                ssrcs.push((ssrc, Stream { kind: track.kind, rtx: false }));
+                ssrcs.push((ssrc, Stream { kind: track.kind, layer: 0, rtx: false }));
             }
             if let Some(ssrc) = track.rtx_ssrc {
-                ssrcs.push((ssrc, Stream { kind: track.kind, rtx: true }));
+                ssrcs.push((ssrc, Stream { kind: track.kind, layer: 0, rtx: true }));
             }
         }
         let transport_cc = tracks.iter().find_map(|t| t.extensions.transport_cc);
+        let layers_at = tracks.iter().any(|t| t.layers() > 1).then_some(now + MEASURE_EVERY);
         let wants_feedback = tracks.iter().any(|t| t.feedback.transport_cc);
         Self {
             tracks,
@@ -103,6 +109,7 @@ impl Publisher {
             cadence: Cadence::default(),
             feedback_at: now + arrivals::INTERVAL,
             report_at: now + REPORT_INTERVAL,
+            layers_at,
         }
     }
 
@@ -116,7 +123,7 @@ impl Publisher {
         }
     }
 
-    /// Which stream a packet belongs to: by SSRC, else by mid, else by payload type.
+    /// Which stream a packet belongs to: by SSRC, else by mid (and rid, if there are layers), else by payload type.
     ///
     /// # Errors
     /// `unknown_ssrc`, or `too_many_ssrcs` once the table is full.
@@ -132,7 +139,8 @@ impl Publisher {
             .or_else(|| self.track_by_payload_type(header.payload_type))
             .ok_or(DropReason::UnknownSsrc)?;
         let rtx = track.codecs.iter().any(|c| c.rtx_pt == Some(header.payload_type));
-        let stream = Stream { kind: track.kind, rtx };
+        let layer = layer_of(track, rtx, header, packet).ok_or(DropReason::UnknownLayer)?;
+        let stream = Stream { kind: track.kind, layer, rtx };
         self.ssrcs.push((header.ssrc, stream));
         Ok(stream)
     }
@@ -157,8 +165,20 @@ impl Publisher {
     /// When feedback or a report is due next.
     #[must_use]
     pub fn next_due(&self) -> Instant {
-        if self.arrivals.is_some() { self.feedback_at.min(self.report_at) } else { self.report_at }
+        let feedback = self.arrivals.is_some().then_some(self.feedback_at);
+        feedback.into_iter().chain(self.layers_at).fold(self.report_at, Instant::min)
     }
+}
+
+/// The layer a packet of this track names; `None` = none of those that were negotiated.
+fn layer_of(track: &TrackIn, rtx: bool, header: &RtpHeader, packet: &[u8]) -> Option<u8> {
+    if track.rids.is_empty() {
+        return Some(0);
+    }
+    let id = if rtx { track.extensions.repaired_rid } else { track.extensions.rid }?;
+    let named = header.extensions(packet).find(id).and_then(extensions::token)?;
+    let layer = track.rids.iter().take(MAX_LAYERS).position(|rid| rid == named)?;
+    Some(layer as u8)
 }
 
 #[cfg(test)]

@@ -5,6 +5,9 @@
 
 use std::sync::Arc;
 
+use signaling::media::TransportId;
+
+use super::bandwidth::allocation::Layers;
 use super::slab::{PublicationId, Slab};
 
 /// NTP and RTP time of the same instant, from a publisher's sender report (RFC 3550 6.4.1).
@@ -29,6 +32,8 @@ pub enum RelayMessage {
     Slab(Arc<Slab>),
     /// A sound packet that may wait for the video frame which is about to come.
     Rider(Arc<Slab>),
+    /// What the simulcast layers of a transport cost now.
+    Layers(TransportId, Layers),
     /// A sender report arrived.
     Clock(PublicationId, ClockPair),
 }

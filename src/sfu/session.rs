@@ -63,6 +63,8 @@ pub struct OutSlot {
     pub track: TrackOut,
     /// Where its subscription is.
     pub place: Place,
+    /// The publication whose next key frame it moves to: another layer of the same track.
+    pub aim: Option<u32>,
 }
 
 /// Where the subscription of a slot is kept.

@@ -44,13 +44,30 @@ const GOP_BYTES: usize = 256 * 1024;
 /// Sequence numbers a ring can find again: 2 s of a 2 000 packets/s publication.
 const RING_INDEX: usize = 4096;
 
-/// A track sent in by a participant. A publish transport has at most one of each kind.
+/// One encoding of a track sent in by a participant. A publish transport has at most one track of each kind,
+/// and a video track may come in several simulcast layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicationId {
     /// The transport that sends it.
     pub transport: TransportId,
     /// Audio or video.
     pub kind: MediaKind,
+    /// Which of its rids, in the order of the offer; 0 without simulcast.
+    pub layer: u8,
+}
+
+impl PublicationId {
+    /// The first layer of a track, which stands for all of them where a track is meant.
+    #[must_use]
+    pub const fn track(transport: TransportId, kind: MediaKind) -> Self {
+        Self { transport, kind, layer: 0 }
+    }
+
+    /// The track this is a layer of.
+    #[must_use]
+    pub const fn of_track(self) -> Self {
+        Self { layer: 0, ..self }
+    }
 }
 
 /// One packet inside a slab.
@@ -342,8 +359,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const PUBLICATION: PublicationId =
-        PublicationId { transport: TransportId(7), kind: MediaKind::Video };
+    const PUBLICATION: PublicationId = PublicationId::track(TransportId(7), MediaKind::Video);
 
     fn slab(now: Instant, first: u64, lens: &[usize]) -> Arc<Slab> {
         let mut slab = Slab::empty(PUBLICATION, Codec::Vp8, now);

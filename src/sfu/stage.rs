@@ -58,7 +58,7 @@ impl Stage {
         if !allowed || own_seat == Some(seat) {
             return None;
         }
-        slot.source.map(|transport| PublicationId { transport, kind })
+        slot.source.map(|transport| PublicationId::track(transport, kind))
     }
 
     /// Nothing left to remember.

@@ -159,6 +159,25 @@ fn rids_extensions_and_ssrcs() {
     let loops =
         "a=rid:a send pt=96;depend=b\r\na=rid:b send depend=a\r\na=simulcast:send a;b;a;~a\r\n";
     assert!(PublishOffer::parse(&one_line("96", &format!("{VP8}{loops}"))).is_ok());
+    let rids = |lines: &str| {
+        let named = "a=extmap:3 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r\n";
+        let text = one_line("96", &format!("{VP8}{named}{lines}"));
+        let offer = PublishOffer::parse(&text).expect("tolerated");
+        offer.answer(&Ours::new().local(), DtlsPreference::Client).tracks.remove(0).rids
+    };
+    assert_eq!(rids(loops), ["a", "b"], "each once, paused or not");
+    assert!(rids("a=rid:a send\r\na=simulcast:send a\r\n").is_empty(), "one is no simulcast");
+    assert!(rids("a=rid:a send\r\na=simulcast:send a;b\r\n").is_empty(), "b is not declared");
+    assert!(rids("a=rid:a recv\r\na=rid:b recv\r\na=simulcast:recv a;b\r\n").is_empty());
+    assert!(rids("a=rid:a send\r\na=rid:b send\r\na=simulcast:send\r\n").is_empty());
+    let (letters, mut lines) = (["a", "b", "c", "d"], String::new());
+    letters.iter().for_each(|rid| lines += &format!("a=rid:{rid} send\r\n"));
+    assert_eq!(rids(&format!("{lines}a=simulcast:send a;b;c\r\n")).len(), 3, "at the limit");
+    assert_eq!(rids(&format!("{lines}a=simulcast:send a;b;c;d\r\n")), ["a", "b", "c"], "past it");
+    assert_eq!(rids(&format!("{lines}a=simulcast:send a,b;c recv d\r\n")), ["a", "c"]);
+    let long = "x".repeat(17);
+    let bad = format!("a=rid:{long} send\r\na=rid:a. send\r\na=simulcast:send {long};a.\r\n");
+    assert!(rids(&bad).is_empty(), "no rid-id");
     let extensions = "a=extmap:0 urn:ietf:params:rtp-hdrext:sdes:mid\r\n\
         a=extmap:3 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r\n\
         a=extmap:3 urn:ietf:params:rtp-hdrext:sdes:mid\r\n\

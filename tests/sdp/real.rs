@@ -69,7 +69,14 @@ fn check_answer(name: &str, offer: &str, answer: &str, direction: &str) {
             let found = offered.filter_map(|theirs| theirs.value.as_deref()).any(same);
             assert!(found, "{name}: extension {id} {uri} was not offered");
         }
-        assert!(!has(ours, "simulcast") && !has(ours, "rid"), "{name}: one layer");
+        let layers = |direction: &str, line: Option<&str>| {
+            line.map(|line| line.replace(direction, "").trim().to_owned())
+        };
+        let offered = layers("send", attribute(theirs, "simulcast"));
+        let answered = layers("recv", attribute(ours, "simulcast"));
+        assert_eq!(offered, answered, "{name}: every layer is taken");
+        let rids = ours.attributes.iter().filter(|line| line.key == "rid").count();
+        assert_eq!(rids, answered.map_or(0, |layers| layers.split(';').count()), "{name}");
     }
     assert!(!live.is_empty(), "{name}");
     assert_eq!(bundle(&answer), live, "{name}: the bundle is what lives");
@@ -124,14 +131,20 @@ fn firefox_feedback_of_removed_types_is_ignored() {
 }
 
 #[test]
-fn simulcast_is_declined_and_the_first_layer_kept() {
-    let answer = publish("firefox-simulcast");
-    let track = video(&answer);
-    let text = file("publish", "firefox-simulcast");
-    let group = text.lines().find_map(|line| line.strip_prefix("a=ssrc-group:FID ")).expect("FID");
-    let pair = format!("{} {}", track.ssrc.expect("ssrc"), track.rtx_ssrc.expect("rtx"));
-    assert_eq!(pair, group);
-    assert!(video(&publish("chromium-simulcast")).ssrc.is_none(), "Chromium announces rids only");
+fn simulcast_layers_are_known_by_their_rids() {
+    for name in ["firefox-simulcast", "chromium-simulcast"] {
+        let answer = publish(name);
+        let track = video(&answer);
+        assert_eq!(track.rids, ["q", "h", "f"], "{name}");
+        assert_eq!((track.ssrc, track.rtx_ssrc), (None, None), "{name}: an SSRC names no layer");
+        assert!(
+            track.extensions.rid.is_some() && track.extensions.repaired_rid.is_some(),
+            "{name}"
+        );
+        assert!(answer.sdp.contains("a=rid:h recv\r\n"), "{name}");
+        assert!(answer.sdp.contains("a=simulcast:recv q;h;f\r\n"), "{name}");
+    }
+    assert!(video(&publish("chromium-send")).rids.is_empty());
 }
 
 #[test]

@@ -366,3 +366,90 @@ fn vanished_publisher_is_lost_then_closed_and_nothing_remains() {
     world.run_for(Duration::from_secs(1));
     assert_eq!(world.shards[0].transports(), 0);
 }
+
+/// Packets a frame has in the layer that a viewer sees at present.
+fn present_layer(world: &World, viewer: usize) -> u16 {
+    facts(world.peers[viewer].watch().received.values().next_back().expect("media")).2
+}
+
+/// From its first key frame on a viewer of layers has no hole, every layer it changed to began with a key
+/// frame, and its time went on.
+fn layers_are_seamless(world: &World, viewer: usize) {
+    let watch = world.peers[viewer].watch();
+    let start = watch.received.values().position(|payload| facts(payload).3).expect("a key frame");
+    let numbers: Vec<i64> = watch.received.keys().skip(start).copied().collect();
+    assert!(numbers.windows(2).all(|w| w[1] == w[0] + 1), "no number is missing");
+    let mut before: Option<(u16, u32, u32)> = None;
+    for (payload, timestamp) in watch.received.values().zip(watch.timestamps.values()).skip(start) {
+        let (frame, _, packets, key_frame) = facts(payload);
+        if let Some((layer, newest, time)) = before {
+            assert!(layer == packets || key_frame, "a layer begins with a key frame");
+            let ahead = timestamp.wrapping_sub(time);
+            let follows = layer != packets || (ahead == 0) == (frame == newest);
+            assert!(
+                // 0.6 s: the longest a viewer's layer may be gone.
+                ahead <= 54_000 && follows,
+                "frame {frame} of layer {packets} is {ahead} ticks behind {newest} of {layer}"
+            );
+        }
+        before = Some((packets, frame, *timestamp));
+    }
+}
+
+#[test]
+fn viewers_follow_the_layers_that_are_sent() {
+    let mut world = World::new(31, 2, CLEAN);
+    let host = world.add_layers(ROOM, 0, 1);
+    let viewers = [0, 0, 1, 1].map(|shard| world.add_viewer(ROOM, shard, Seat::HOST));
+    world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
+    world.run_for(Duration::from_secs(3));
+    let publisher = world.peer_of(host);
+    let pause = |world: &mut World, layer: usize, paused: bool| {
+        world.peers[publisher].publish().layers[layer].paused = paused;
+    };
+    let all_see = |world: &World, packets: u16| {
+        assert_eq!(viewers.map(|viewer| present_layer(world, viewer)), [packets; 4]);
+    };
+    all_see(&world, 4);
+    // The publisher's uplink gives out: its best layers end, one after the other.
+    pause(&mut world, 1, true);
+    world.run_for(Duration::from_millis(1_500));
+    all_see(&world, 2);
+    pause(&mut world, 0, true);
+    world.run_for(Duration::from_millis(1_500));
+    all_see(&world, 1);
+    pause(&mut world, 1, false);
+    pause(&mut world, 0, false);
+    world.run_for(Duration::from_secs(3));
+    all_see(&world, 4);
+    viewers.iter().for_each(|viewer| layers_are_seamless(&world, *viewer));
+    // Whoever joins now begins with the best at once.
+    let late = world.add_viewer(ROOM, 1, Seat::HOST);
+    world.run_for(Duration::from_secs(2));
+    assert_eq!(present_layer(&world, late), 4);
+    let publish = world.peers[publisher].publish();
+    let asked: u32 = publish.layers.iter().map(|layer| layer.key_frame_requests).sum();
+    assert!(asked + publish.key_frame_requests <= 16, "{asked} key frames were asked for");
+}
+
+#[test]
+fn layers_under_loss_are_repaired_and_muted_together() {
+    for seed in seeds(4) {
+        println!("SIM_SEED={seed}");
+        let mut world = World::new(seed, 2, ROUGH);
+        let host = world.add_layers(ROOM, 0, 1);
+        let viewers = [0, 1].map(|shard| world.add_viewer(ROOM, shard, Seat::HOST));
+        world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
+        world.run_for(Duration::from_secs(6));
+        for viewer in viewers {
+            assert_eq!(present_layer(&world, viewer), 4);
+            assert!(world.peers[viewer].watch().missing(300).len() < 12);
+        }
+        world.command_all(&ShardCommand::SetGate { id: host, kind: MediaKind::Video, open: false });
+        world.run_for(Duration::from_millis(200));
+        let count = |world: &World| viewers.map(|v| world.peers[v].watch().received.len());
+        let before = count(&world);
+        world.run_for(Duration::from_secs(2));
+        assert_eq!(count(&world), before, "no layer passes a closed gate");
+    }
+}

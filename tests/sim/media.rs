@@ -17,6 +17,9 @@ pub const SOUND_PT: u8 = 111;
 const SOUND_INTERVAL: Duration = Duration::from_millis(20);
 /// Header extension id of the transport-wide sequence number.
 pub const TRANSPORT_CC: u8 = 3;
+/// Header extension ids of a simulcast layer's name, and of the layer that a packet repairs.
+pub const RID: u8 = 4;
+pub const REPAIRED_RID: u8 = 5;
 
 pub enum Media {
     Publish(Publish),
@@ -38,6 +41,12 @@ pub struct Publish {
     key_frame_wanted: bool,
     transport_sequence: u16,
     sent: BTreeMap<u16, Vec<u8>>,
+    /// This is simulcast layer number so many.
+    rid: Option<u8>,
+    /// The other simulcast layers.
+    pub layers: Vec<Publish>,
+    /// Sends nothing for the present.
+    pub paused: bool,
     pub key_frame_requests: u32,
     pub nacked: u32,
     pub feedback: u32,
@@ -104,11 +113,28 @@ impl Publish {
             key_frame_wanted: true,
             transport_sequence: 65_500,
             sent: BTreeMap::new(),
+            rid: None,
+            layers: Vec::new(),
+            paused: false,
             key_frame_requests: 0,
             nacked: 0,
             feedback: 0,
             sound: None,
         }
+    }
+
+    /// Three layers, each with twice the packets of the one before, and times and numbers of its own.
+    pub fn in_layers(mut self, now: Instant) -> Self {
+        for layer in 1..3u8 {
+            let ssrc = self.ssrc + u32::from(layer) * 100;
+            let sequence = self.sequence.wrapping_add(u16::from(layer) * 9_000);
+            let mut more = Self::new(now, ssrc, self.packets << layer, sequence);
+            more.timestamp = more.timestamp.wrapping_mul(u32::from(layer) + 1);
+            more.rid = Some(layer);
+            self.layers.push(more);
+        }
+        self.rid = Some(0);
+        self
     }
 
     pub fn tick(&mut self, now: Instant, seal: &mut Context, out: &mut VecDeque<Vec<u8>>) {
@@ -119,6 +145,17 @@ impl Publish {
             return;
         }
         self.next_frame = now + Duration::from_micros(33_333);
+        for layer in &mut self.layers {
+            layer.transport_sequence = self.transport_sequence;
+            layer.tick(now, seal, out);
+            self.transport_sequence = layer.transport_sequence;
+        }
+        if self.paused {
+            self.frame += 1;
+            self.timestamp = self.timestamp.wrapping_add(3_000);
+            self.key_frame_wanted = true;
+            return;
+        }
         let key_frame = std::mem::take(&mut self.key_frame_wanted);
         self.timestamp = self.timestamp.wrapping_add(3_000);
         for i in 0..self.packets {
@@ -130,7 +167,7 @@ impl Publish {
                 timestamp: self.timestamp,
                 ssrc: self.ssrc,
             };
-            let mut packet = extended(header, &mut self.transport_sequence);
+            let mut packet = self.headed(header, RID);
             let mut payload = payload(self.frame, i, self.packets, key_frame);
             if let (1, Some(len)) = (i, self.second) {
                 payload.resize(len, self.frame as u8);
@@ -163,19 +200,46 @@ impl Publish {
         for packet in packets(plain) {
             match packet.expect("the server's RTCP is well formed") {
                 Packet::PictureLoss { media_ssrc, .. } => {
-                    assert_eq!(media_ssrc, self.ssrc);
-                    self.key_frame_requests += 1;
-                    self.key_frame_wanted = true;
+                    let layer = self.layer(media_ssrc);
+                    layer.key_frame_requests += 1;
+                    layer.key_frame_wanted = true;
                 }
                 Packet::Nack(nack) => {
+                    let numbers = self.transport_sequence;
+                    let layer = self.layer(nack.media_ssrc);
+                    layer.transport_sequence = numbers;
                     for sequence in nack.lost() {
-                        self.repeat(sequence, seal, out);
+                        layer.repeat(sequence, seal, out);
                     }
+                    self.transport_sequence = self.layer(nack.media_ssrc).transport_sequence;
                 }
                 Packet::TransportFeedback(_) => self.feedback += 1,
                 _ => {}
             }
         }
+    }
+
+    /// The layer the server speaks of.
+    fn layer(&mut self, ssrc: u32) -> &mut Self {
+        match self.layers.iter().position(|layer| layer.ssrc == ssrc) {
+            Some(at) => &mut self.layers[at],
+            None => {
+                assert_eq!(ssrc, self.ssrc);
+                self
+            }
+        }
+    }
+
+    /// A header with what identifies the packet; `rid` is the extension for the layer's name.
+    fn headed(&mut self, header: FixedHeader, rid: u8) -> Vec<u8> {
+        let mut bytes = extended(header, &mut self.transport_sequence);
+        if let Some(layer) = self.rid {
+            // One element of one byte behind that of two, in the same eight bytes and four more.
+            bytes[15] = 2;
+            bytes[19] = rid << 4;
+            bytes.extend_from_slice(&[b'0' + layer, 0, 0, 0]);
+        }
+        bytes
     }
 
     /// RFC 4588: the original packet behind its number, on the RTX stream.
@@ -192,7 +256,7 @@ impl Publish {
             ssrc: self.rtx_ssrc,
         };
         self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
-        let mut packet = extended(rtx, &mut self.transport_sequence);
+        let mut packet = self.headed(rtx, REPAIRED_RID);
         packet.extend_from_slice(&sequence.to_be_bytes());
         packet.extend_from_slice(header.payload(&original));
         out.push_back(seal.encrypt_rtp(&packet).unwrap().to_vec());

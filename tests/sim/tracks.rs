@@ -5,7 +5,7 @@ use greenroom::rtp::track::{
 };
 use signaling::media::{MediaKind, Seat};
 
-use super::media::{RTX_PT, SOUND_PT, TRANSPORT_CC, VIDEO_PT};
+use super::media::{REPAIRED_RID, RID, RTX_PT, SOUND_PT, TRANSPORT_CC, VIDEO_PT};
 
 fn vp8() -> CodecParameters {
     CodecParameters { codec: Codec::Vp8, pt: VIDEO_PT, rtx_pt: Some(RTX_PT) }
@@ -30,7 +30,18 @@ pub fn video_in(ssrc: u32) -> TrackIn {
         },
         ssrc: Some(ssrc),
         rtx_ssrc: Some(ssrc + 1),
+        rids: Vec::new(),
     }
+}
+
+/// The same in three simulcast layers, known by their rids alone.
+pub fn layers_in(ssrc: u32) -> TrackIn {
+    let mut track = video_in(ssrc);
+    track.extensions.rid = Some(RID);
+    track.extensions.repaired_rid = Some(REPAIRED_RID);
+    (track.ssrc, track.rtx_ssrc) = (None, None);
+    track.rids = vec!["0".to_owned(), "1".to_owned(), "2".to_owned()];
+    track
 }
 
 /// The sound a browser offers to send.
@@ -43,6 +54,7 @@ pub fn sound_in(ssrc: u32) -> TrackIn {
         feedback: FeedbackKinds::default(),
         ssrc: Some(ssrc),
         rtx_ssrc: None,
+        rids: Vec::new(),
     }
 }
 

@@ -17,7 +17,7 @@ use signaling::media::{Audience, MediaEvent, RoomKey, Seat, TransportId};
 
 use super::media::{Media, Publish, Sound, Watch};
 use super::peer::Peer;
-use super::tracks::{slots_out, sound_in, video_in};
+use super::tracks::{layers_in, slots_out, sound_in, video_in};
 
 /// 5 ms away, nothing lost.
 pub const CLEAN: Conditions = Conditions { delay: Duration::from_millis(5), ..Conditions::CLEAN };
@@ -108,6 +108,15 @@ impl World {
         publish.sound = sound.map(|late| Sound::new(late, ssrc + 2));
         let sound = publish.sound.as_ref().map(|sound| sound_in(sound.ssrc));
         let tracks = sound.into_iter().chain([video_in(ssrc)]).collect();
+        self.add(room, shard, Media::Publish(publish), |_| Purpose::Publish(tracks))
+    }
+
+    /// A publisher of three simulcast layers; the first has `packets` a frame.
+    #[allow(dead_code, reason = "for the simulation")]
+    pub fn add_layers(&mut self, room: RoomKey, shard: u8, packets: u16) -> TransportId {
+        let ssrc = 1000 + self.peers.len() as u32 * 1000;
+        let publish = Publish::new(self.now, ssrc, packets, 65_000).in_layers(self.now);
+        let tracks = vec![layers_in(ssrc)];
         self.add(room, shard, Media::Publish(publish), |_| Purpose::Publish(tracks))
     }
 

@@ -2,7 +2,7 @@
 
 use super::SdpError;
 use super::parse::{Description, Section, values};
-use crate::rtp::track::ExtensionIds;
+use crate::rtp::track::{ExtensionIds, MAX_LAYERS};
 use signaling::media::MediaKind;
 
 /// Direction of an m-line (RFC 8866).
@@ -93,8 +93,39 @@ pub(super) fn extension_ids(description: &Description<'_>, section: &Section<'_>
     ids
 }
 
+/// The rids that an m-line offers to send at once (RFC 8853), the first of each list of alternatives, at
+/// most [`MAX_LAYERS`]; a single one is no simulcast. Each must have its `a=rid:... send` line.
+pub(super) fn simulcast_rids<'a>(section: &Section<'a>) -> Vec<&'a str> {
+    let declared: Vec<&str> = values(&section.attributes, "rid")
+        .filter_map(|line| {
+            let mut words = line.split_ascii_whitespace();
+            let rid = words.next().filter(|rid| is_rid(rid))?;
+            (words.next() == Some("send")).then_some(rid)
+        })
+        .collect();
+    let mut rids: Vec<&str> = Vec::new();
+    for line in values(&section.attributes, "simulcast").take(1) {
+        let mut words = line.split_ascii_whitespace();
+        let sent = words.find(|word| *word == "send").and_then(|_| words.next()).unwrap_or("");
+        for layer in sent.split(';') {
+            // A layer that starts paused is marked by a tilde.
+            let rid = layer.split(',').next().unwrap_or("").trim_start_matches('~');
+            if declared.contains(&rid) && !rids.contains(&rid) && rids.len() < MAX_LAYERS {
+                rids.push(rid);
+            }
+        }
+    }
+    if rids.len() > 1 { rids } else { Vec::new() }
+}
+
+/// `rid-id` of RFC 8851, bounded by the one-byte form of the header extension.
+fn is_rid(text: &str) -> bool {
+    (1..=16).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+}
+
 /// The first SSRC an m-line announces and its RTX: from the first `FID` group, else the first
-/// `a=ssrc` line. Further ones are simulcast layers, which the answer declines.
+/// `a=ssrc` line. Further ones are simulcast layers by SSRC, which the answer has no word for.
 pub(super) fn ssrcs(section: &Section<'_>) -> (Option<u32>, Option<u32>) {
     let number = |text: &str| text.parse().ok().filter(|ssrc| *ssrc != 0);
     let group = values(&section.attributes, "ssrc-group").find_map(|value| {

@@ -1,9 +1,10 @@
-//! A publisher's offer and our answer: what it sends we receive, in one layer per track.
+//! A publisher's offer and our answer: what it sends we receive, video in up to three simulcast layers.
 
 use std::collections::BTreeMap;
 
 use super::media::{
-    Direction, check_bundle, check_rtcp_mux, extension_ids, ssrcs, tagged, usable_kind,
+    Direction, check_bundle, check_rtcp_mux, extension_ids, simulcast_rids, ssrcs, tagged,
+    usable_kind,
 };
 use super::parse::{Description, Section};
 use super::payloads::{self, Payload};
@@ -125,16 +126,21 @@ impl OfferedTrack {
             return Err(SdpError::NoCommonCodec);
         }
         let (ssrc, rtx_ssrc) = ssrcs(section);
+        let extensions = extension_ids(description, section);
+        // Layers are told apart by the extension alone.
+        let layered = kind == MediaKind::Video && extensions.rid.is_some();
+        let rids = if layered { simulcast_rids(section) } else { Vec::new() };
         let track = TrackIn {
             mid: section.mid.map_or_else(|| index.to_string(), str::to_owned),
             kind,
             codecs: payloads.iter().map(|payload| payload.parameters).collect(),
-            extensions: extension_ids(description, section),
+            extensions,
             feedback: payloads
                 .iter()
                 .fold(FeedbackKinds::default(), |all, payload| all.union(payload.feedback)),
-            ssrc,
-            rtx_ssrc,
+            ssrc: ssrc.filter(|_| rids.is_empty()),
+            rtx_ssrc: rtx_ssrc.filter(|_| rids.is_empty()),
+            rids: rids.into_iter().map(str::to_owned).collect(),
         };
         Ok(Self { section: index, payloads, track })
     }
@@ -157,6 +163,7 @@ impl OfferedTrack {
             extensions: self.track.extensions,
         };
         writer.media(local, &line);
+        writer.layers(&self.track.rids);
     }
 }
 

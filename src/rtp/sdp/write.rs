@@ -79,6 +79,17 @@ impl Writer {
         }
     }
 
+    /// The simulcast layers we take (RFC 8853); none = one encoding.
+    pub(super) fn layers(&mut self, rids: &[String]) {
+        if rids.is_empty() {
+            return;
+        }
+        for rid in rids {
+            line!(self, "a=rid:{rid} recv");
+        }
+        line!(self, "a=simulcast:recv {}", rids.join(";"));
+    }
+
     /// The m-line of the data channels.
     pub(super) fn data(
         &mut self,

@@ -2,6 +2,7 @@
 //! policer so that they stay inside their limit. Towards viewers: what was sent, and the estimate of
 //! what may be.
 
+pub mod allocation;
 pub mod arrivals;
 pub mod estimator;
 pub mod policer;
