@@ -46,6 +46,24 @@ test("a viewer sees and hears the host", async () => {
   await viewer.context().close();
 });
 
+test("the studio judges what it sends only once it was measured", async () => {
+  const host = await person(chromium, "Hanna");
+  await host.addInitScript(() => {
+    const said = (globalThis.healthSaid = []);
+    new MutationObserver(() => {
+      const pill = document.querySelector(".pill.health");
+      const now = pill && `${pill.className}: ${pill.textContent}`;
+      if (now && now !== said.at(-1)) said.push(now);
+    }).observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
+  });
+  await goLive(host, server.url);
+  await host.locator(".pill.health", { hasText: /bit\/s/ }).waitFor();
+  const [first, second] = await host.evaluate(() => globalThis.healthSaid);
+  assert.equal(first, "pill health starting: Starting…");
+  assert.match(second, /^pill health (good|fair|poor): [1-9][\d.]* [kM]bit\/s$/);
+  await host.context().close();
+});
+
 test("a viewer who is early sees the show start by itself", async () => {
   const host = await person(chromium, "Hanna");
   await host.goto(`${server.url}/studio?room=early-show`);

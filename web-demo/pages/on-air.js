@@ -6,6 +6,7 @@ import { explain, guarded, notice } from "../components/notices.js";
 import { confirm } from "../components/sheet.js";
 import { roomUrl, share } from "../components/share.js";
 import { StageGrid } from "../components/stage-grid.js";
+import { health, STARTING } from "./health.js";
 
 const HEALTH_EVERY_MS = 2000;
 const GIFTS_SHOWN = 100;
@@ -36,6 +37,8 @@ export class OnAir {
     this.#build();
     this.#listen();
     this.timers = [setInterval(() => this.#clock(), 1000), setInterval(() => this.#health(), HEALTH_EVERY_MS)];
+    // What counts is the difference to this reading.
+    this.#health();
     client.giftCatalogue().then((c) => (this.#gifts = c.gifts ?? []), () => {});
     this.#update(client.state, null);
   }
@@ -45,7 +48,8 @@ export class OnAir {
     this.viewers = h("span", { class: "pill" });
     this.time = h("span", { class: "pill" });
     this.coins = h("span", { class: "pill" });
-    this.health = h("span", { class: "pill good" });
+    this.health = h("span", { class: "pill" });
+    this.#showHealth(STARTING);
     this.banner = h("div", { class: "banner", hidden: true, attrs: { role: "status" } });
     const bar = h("header", { class: "topbar studio-bar" }, this.badge, this.viewers, this.time, this.coins, this.health);
     this.theatre = h("section", { class: "theatre", attrs: { "aria-label": "Stage" } }, this.stage.element, this.banner, this.show.lanes, this.show.effects, bar);
@@ -147,12 +151,13 @@ export class OnAir {
   async #health() {
     const stats = await this.client.publishing.stats();
     if (!stats) return;
-    const video = Boolean(this.camera.track("video"));
-    const poor = stats.kbps < 40 || (video && this.camera.enabled("video") && stats.fps < 10);
-    const fair = (stats.rttMs ?? 0) > 250 || stats.limitedBy === "bandwidth";
-    this.health.className = `pill ${poor ? "poor" : fair ? "fair" : "good"}`;
-    this.health.replaceChildren(icon("pulse"), stats.kbps >= 1000 ? `${(stats.kbps / 1000).toFixed(1)} Mbit/s` : `${stats.kbps} kbit/s`);
-    this.health.title = `${stats.width}×${stats.height}, ${stats.fps} fps${stats.rttMs === null ? "" : `, ${stats.rttMs} ms`}`;
+    this.#showHealth(health(stats, Boolean(this.camera.track("video")) && this.camera.enabled("video")));
+  }
+
+  #showHealth({ level, text, title }) {
+    this.health.className = `pill health ${level}`;
+    this.health.replaceChildren(icon("pulse"), text);
+    this.health.title = title;
   }
 
   #gift(combo) {

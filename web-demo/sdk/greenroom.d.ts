@@ -159,7 +159,8 @@ export interface ClientOptions {
 }
 
 export interface PublishHealth {
-  kbps: number;
+  /** Since the last reading of this connection; `null` at the first. */
+  kbps: number | null;
   fps: number;
   width: number;
   height: number;

@@ -81,9 +81,9 @@ export class Publisher {
     this.stream.addTrack(track);
   }
 
-  /** What leaves this machine: `{kbps, fps, width, height, rttMs, limitedBy}`. */
+  /** What leaves this machine: `{kbps, fps, width, height, rttMs, limitedBy}`; kbps since the last call, `null` at the first. */
   async stats() {
-    const health = { kbps: 0, fps: 0, width: 0, height: 0, rttMs: null, limitedBy: "none" };
+    const health = { kbps: null, fps: 0, width: 0, height: 0, rttMs: null, limitedBy: "none" };
     let bytes = 0;
     for (const report of (await this.pc.getStats()).values()) {
       if (report.type === "outbound-rtp") bytes += report.bytesSent ?? 0;
