@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 
 use crate::load::http::{Caller, Url};
 use crate::load::janus::Janus;
@@ -19,7 +19,7 @@ use crate::load::sdp::{Credentials, Ours};
 use crate::load::sessions::{Ask, End, Server, Session, Sessions};
 use crate::load::usage::{Cpu, Machine, cpu, machine, rss_kib};
 use crate::load::viewer::{Times, Totals, Viewer};
-use crate::net::client::{Datagrams, Poll, open, real_time_ns};
+use crate::net::client::{Datagrams, Poll, real_time_ns};
 
 /// Between two looks at everybody's timers.
 const SWEEP: Duration = Duration::from_millis(5);
@@ -193,7 +193,8 @@ impl<'a> Engine<'a> {
         };
         let source = self.options.source(index, server.url().address()?.ip());
         let caller = Caller { token: self.tokens[index].clone(), source };
-        self.sessions.ask(Ask { index, server, caller, ours });
+        let tcp = self.options.tcp;
+        self.sessions.ask(Ask { index, server, caller, ours, source, tcp });
         Ok(())
     }
 
@@ -283,7 +284,7 @@ impl<'a> Engine<'a> {
     /// From now on this viewer's socket wakes nobody.
     fn stop_waking(&mut self, now: Instant, index: usize) -> anyhow::Result<()> {
         let Some(peer) = &self.peers[index] else { return Ok(()) };
-        self.poll.remove(&peer.socket)?;
+        self.poll.remove(&peer.wire)?;
         // Spread over the interval, however fast they join.
         let due = now + READ_INTERVAL.mul_f64((index * 61 % 100) as f64 / 100.0);
         let at = self.reads.partition_point(|(other, _)| *other <= due);
@@ -304,18 +305,11 @@ impl<'a> Engine<'a> {
     }
 
     fn begin(&mut self, session: Session) -> anyhow::Result<()> {
-        let Session { index, asked, theirs, socket, end } = session;
+        let Session { index, asked, theirs, wire, end } = session;
         let now = Instant::now();
-        let socket = match socket {
-            Some(socket) => socket,
-            None => {
-                let source = self.options.source(index, theirs.candidate.ip());
-                open(theirs.candidate, source).context("a socket; see `ulimit -n`")?
-            }
-        };
         let local = self.locals[index].clone();
-        let link = Link::new(now, &self.shared, local, &theirs, socket.local_addr()?);
-        self.poll.add(&socket, index)?;
+        let link = Link::new(now, &self.shared, local, &theirs, wire.local_addr()?);
+        self.poll.add(&wire, index)?;
         self.ends.extend(end);
         self.asked[index] = Some(asked);
         let media = if index == 0 {
@@ -323,7 +317,7 @@ impl<'a> Engine<'a> {
         } else {
             Media::Viewer(Box::new(Viewer::new(now, index)))
         };
-        let mut peer = Peer { socket, link, media, failed: false };
+        let mut peer = Peer { wire, link, media, failed: false };
         peer.link.tick(now, &mut self.scratch)?;
         peer.send(&mut self.scratch);
         self.peers[index] = Some(peer);
@@ -347,10 +341,10 @@ impl<'a> Engine<'a> {
         let due = due.map_or(0, |due| read - now.saturating_duration_since(due).as_nanos() as u64);
         let times = |arrived| Times { arrived, due: arrived.max(due), read };
         let mut connected = false;
-        let Peer { socket, link, media, failed: _ } = peer;
+        let Peer { wire, link, media, failed: _ } = peer;
         let (totals, out) = (&mut self.totals, &mut self.scratch);
         let mut broken = None;
-        let received = self.datagrams.drain(socket, |arrived, datagram| {
+        let received = wire.drain(&mut self.datagrams, |arrived, datagram| {
             match link.handle(now, datagram, out) {
                 Ok(Received::Rtp(plain)) => {
                     if let Media::Viewer(viewer) = media {

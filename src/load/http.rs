@@ -57,7 +57,8 @@ pub struct Caller {
     pub source: Option<IpAddr>,
 }
 
-fn connect(to: SocketAddr, source: Option<IpAddr>) -> std::io::Result<TcpStream> {
+/// A connection, from `source` if given.
+pub fn connect(to: SocketAddr, source: Option<IpAddr>) -> std::io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
     if let Some(source) = source {
         socket.bind(&SocketAddr::new(source, 0).into())?;

@@ -140,7 +140,7 @@ fn open(theirs: &Theirs, caller: &Caller) -> std::io::Result<UdpSocket> {
 
 fn theirs(event: &Value, url: &Url) -> anyhow::Result<Theirs> {
     let sdp = event["jsep"]["sdp"].as_str().with_context(|| format!("no SDP in {event}"))?;
-    Theirs::parse(sdp, Some(url.address()?.ip()))
+    Theirs::parse(sdp, Some(url.address()?.ip()), false)
 }
 
 /// A reply, if it reports no error of Janus or of the plugin.

@@ -25,6 +25,7 @@ mod sdp;
 mod sessions;
 mod usage;
 mod viewer;
+mod wire;
 
 pub use options::{Options, Profile};
 pub use report::Report;

@@ -1,11 +1,11 @@
 //! One peer of a run: socket, transport, and what it does with media.
 
-use std::net::UdpSocket;
 use std::time::Instant;
 
 use crate::load::link::Link;
 use crate::load::publisher::Publisher;
 use crate::load::viewer::Viewer;
+use crate::load::wire::Wire;
 use crate::net::client::real_time_ns;
 
 pub enum Media {
@@ -14,7 +14,7 @@ pub enum Media {
 }
 
 pub struct Peer {
-    pub socket: UdpSocket,
+    pub wire: Wire,
     pub link: Link,
     pub media: Media,
     pub failed: bool,
@@ -34,16 +34,15 @@ impl Peer {
         else {
             return Ok(());
         };
-        let socket = &self.socket;
+        let wire = &mut self.wire;
         publisher.tick(now, real_time_ns, &mut keys.seal, &mut |bytes| {
-            // What the kernel refuses is a loss, and counted as one by the viewers.
-            let _ = socket.send(bytes);
+            wire.send(bytes);
         })
     }
 
-    pub fn send(&self, out: &mut Vec<Vec<u8>>) {
+    pub fn send(&mut self, out: &mut Vec<Vec<u8>>) {
         for datagram in out.drain(..) {
-            let _ = self.socket.send(&datagram);
+            self.wire.send(&datagram);
         }
     }
 }

@@ -111,14 +111,15 @@ pub struct Theirs {
 }
 
 impl Theirs {
-    /// Read it. Of several UDP host candidates the one at `preferred` wins, then the first.
-    pub fn parse(sdp: &str, preferred: Option<IpAddr>) -> anyhow::Result<Self> {
+    /// Read it. Of several host candidates of UDP, or passive ones of TCP, the one at `preferred` wins, then
+    /// the first.
+    pub fn parse(sdp: &str, preferred: Option<IpAddr>, tcp: bool) -> anyhow::Result<Self> {
         let value = |name: &str| {
             let found = sdp.lines().find_map(|line| line.trim_end().strip_prefix(name));
             found.with_context(|| format!("the server's SDP has no {name}"))
         };
         let candidates: Vec<SocketAddr> =
-            sdp.lines().filter_map(|line| candidate(line.trim_end())).collect();
+            sdp.lines().filter_map(|line| candidate(line.trim_end(), tcp)).collect();
         let at_preferred = candidates.iter().find(|addr| Some(addr.ip()) == preferred);
         let first = candidates.iter().find(|addr| addr.is_ipv4());
         let setup = value("a=setup:")?;
@@ -134,19 +135,24 @@ impl Theirs {
             },
             passive,
             controls: setup == "actpass" && value("a=ice-lite").is_err(),
-            candidate: *at_preferred.or(first).context("the server has no UDP candidate")?,
+            candidate: *at_preferred.or(first).with_context(|| {
+                format!("the server has no {} candidate", if tcp { "TCP" } else { "UDP" })
+            })?,
         })
     }
 }
 
 /// `a=candidate:1 1 udp 2130706431 127.0.0.1 7882 typ host`.
-fn candidate(line: &str) -> Option<SocketAddr> {
+fn candidate(line: &str, tcp: bool) -> Option<SocketAddr> {
     let mut words = line.strip_prefix("a=candidate:")?.split(' ').skip(1);
     let (component, transport) = (words.next()?, words.next()?);
     let address = words.nth(1)?.parse().ok()?;
     let port = words.next()?.parse().ok()?;
-    let udp = component == "1" && transport.eq_ignore_ascii_case("udp");
-    udp.then(|| SocketAddr::new(address, port))
+    let wanted = match tcp {
+        false => transport.eq_ignore_ascii_case("udp"),
+        true => transport.eq_ignore_ascii_case("tcp") && line.contains("tcptype passive"),
+    };
+    (wanted && component == "1").then(|| SocketAddr::new(address, port))
 }
 
 #[cfg(test)]
@@ -181,12 +187,13 @@ mod tests {
                    a=candidate:1 1 tcp 9 127.0.0.1 9 typ host tcptype passive\r\n\
                    a=candidate:1 1 udp 9 10.0.0.2 7882 typ host\r\n\
                    a=candidate:2 1 UDP 8 127.0.0.1 7882 typ host\r\n";
-        let answer = Theirs::parse(sdp, Some([127, 0, 0, 1].into())).unwrap();
+        let answer = Theirs::parse(sdp, Some([127, 0, 0, 1].into()), false).unwrap();
         assert_eq!(answer.candidate.to_string(), "127.0.0.1:7882");
         assert!(answer.passive && answer.ice.ufrag == "u" && answer.ice.password == "p");
-        let answer = Theirs::parse(sdp, None).unwrap();
+        let answer = Theirs::parse(sdp, None, false).unwrap();
         assert_eq!(answer.candidate.to_string(), "10.0.0.2:7882");
-        assert!(Theirs::parse("v=0\r\na=setup:passive\r\n", None).is_err());
+        assert_eq!(Theirs::parse(sdp, None, true).unwrap().candidate.port(), 9);
+        assert!(Theirs::parse("v=0\r\na=setup:passive\r\n", None, false).is_err());
     }
 
     #[test]
@@ -204,9 +211,9 @@ mod tests {
         assert_eq!(lines, [&format!("m={audio}"), "a=mid:x", &format!("m={video}"), "a=mid:y"]);
         assert!(answer.contains("BUNDLE x y\r\n") && answer.contains("10.0.0.3 77 typ host\r\n"));
         assert!(ours(None, true).answer("m=application 9 x\r\n", own).is_err());
-        let theirs = Theirs::parse(offer, None).unwrap();
+        let theirs = Theirs::parse(offer, None, false).unwrap();
         assert!(theirs.passive && theirs.controls);
-        let lite = Theirs::parse(&format!("a=ice-lite\r\n{offer}"), None).unwrap();
+        let lite = Theirs::parse(&format!("a=ice-lite\r\n{offer}"), None, false).unwrap();
         assert!(!lite.controls);
     }
 }

@@ -1,7 +1,7 @@
 //! Opening and ending sessions: HTTP on threads of its own, so that media never waits for it.
 
 use std::io::Write;
-use std::net::UdpSocket;
+use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -14,6 +14,8 @@ use crate::load::http::{Caller, Url, request};
 use crate::load::janus::{self, Janus};
 use crate::load::options::Options;
 use crate::load::sdp::{Ours, Theirs};
+use crate::load::wire::{Tcp, Wire};
+use crate::net::client;
 
 /// Requests at once: enough for a join storm, few enough to be light.
 const THREADS: usize = 16;
@@ -24,6 +26,10 @@ pub struct Ask {
     pub server: Server,
     pub caller: Caller,
     pub ours: Ours,
+    /// Local address for the media, if not whichever fits.
+    pub source: Option<IpAddr>,
+    /// Media goes over TCP.
+    pub tcp: bool,
 }
 
 /// Where, and in which words.
@@ -50,8 +56,7 @@ pub struct Session {
     /// When the request began.
     pub asked: Instant,
     pub theirs: Theirs,
-    /// Our socket, if the server had to know it.
-    pub socket: Option<UdpSocket>,
+    pub wire: Wire,
     pub end: Option<End>,
 }
 
@@ -104,26 +109,33 @@ impl Sessions {
 }
 
 fn open(ask: Ask) -> anyhow::Result<Session> {
-    let Ask { index, server, caller, ours } = ask;
+    let Ask { index, server, caller, ours, source, tcp } = ask;
     let asked = Instant::now();
     let endpoint = match server {
         Server::Whip(endpoint) => endpoint,
         Server::Janus(janus) => {
             let (theirs, socket, url) = janus.open(&caller, &ours)?;
             let end = Some(End { url, caller, janus: true });
-            return Ok(Session { index, asked, theirs, socket: Some(socket), end });
+            return Ok(Session { index, asked, theirs, wire: Wire::Udp(socket), end });
         }
     };
     let reply = request("POST", &endpoint, &caller, &ours.offer())?;
     if reply.status != 201 && reply.status != 200 {
         bail!("POST answered {}: {}", reply.status, reply.body.trim());
     }
-    let theirs = Theirs::parse(&reply.body, Some(endpoint.address()?.ip()))?;
+    let theirs = Theirs::parse(&reply.body, Some(endpoint.address()?.ip()), tcp)?;
     let end = match reply.location {
         Some(location) => Some(End { url: endpoint.join(&location)?, caller, janus: false }),
         None => None,
     };
-    Ok(Session { index, asked, theirs, socket: None, end })
+    // An address of loopback leads to loopback only.
+    let source = source.filter(|_| theirs.candidate.ip().is_loopback());
+    let wire = match tcp {
+        false => client::open(theirs.candidate, source).map(Wire::Udp),
+        true => Tcp::connect(theirs.candidate, source).map(Box::new).map(Wire::Tcp),
+    };
+    let wire = wire.context("a socket; see `ulimit -n`")?;
+    Ok(Session { index, asked, theirs, wire, end })
 }
 
 /// End sessions, as well as it goes.

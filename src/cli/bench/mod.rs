@@ -124,9 +124,9 @@ fn measure(cli: &Cli, shape: Shape, mut options: Options) -> anyhow::Result<Valu
     options.url = server.url().to_owned();
     options.pid = Some(server.pid());
     let tokens = server.tokens(&options.room, options.viewers)?;
-    let before = server.sent()?;
+    let before = server.sent(options.tcp)?;
     let report = run_as(&options, tokens).map_err(|error| server.explain(error))?;
-    let (messages, packets) = server.sent()?;
+    let (messages, packets) = server.sent(options.tcp)?;
     let sent = (messages - before.0, packets - before.1);
     let mut row = report.json();
     let Some(object) = row.as_object_mut() else { bail!("a report is an object") };

@@ -147,14 +147,18 @@ impl Child {
         (0..=viewers).map(token).collect()
     }
 
-    /// Messages and datagrams sent so far.
-    pub(super) fn sent(&self) -> anyhow::Result<(f64, f64)> {
+    /// Messages and datagrams sent so far; over TCP, those of media.
+    pub(super) fn sent(&self, tcp: bool) -> anyhow::Result<(f64, f64)> {
         let text = load::get(&format!("{}/metrics", self.url))?;
         let value = |name: &str| -> anyhow::Result<f64> {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
             line.with_context(|| format!("no metric {name}"))?.trim().parse().context("a number")
         };
-        Ok((value("greenroom_run_datagrams_count")?, value("greenroom_run_datagrams_sum")?))
+        let (messages, datagrams) = match tcp {
+            false => ("greenroom_run_datagrams_count", "greenroom_run_datagrams_sum"),
+            true => ("greenroom_media_messages_total", "greenroom_packets_out_total"),
+        };
+        Ok((value(messages)?, value(datagrams)?))
     }
 
     /// The error, with what the server said last.
