@@ -229,7 +229,7 @@ impl Shard {
             }
         }
         self.links.relay.wake();
-        self.tcp.finish_turn(&self.core, now);
+        self.tcp.finish_turn(&mut self.core, now);
         self.hand_over_events();
         self.receiving.note_residence();
         self.turns += 1;

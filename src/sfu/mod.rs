@@ -317,6 +317,17 @@ impl Sfu {
         Some(session.transport.path() == Some(*path))
     }
 
+    /// A TCP connection has ended: its session goes on by another path, if it has one, and else with the next
+    /// check. Nothing more is made for a peer that does not get it.
+    pub fn path_closed(&mut self, path: Path) {
+        let Some(index) = self.demux.session(&path) else { return };
+        self.demux.remove_path(&path, index);
+        if let Some(session) = session_mut(&mut self.sessions, index) {
+            session.paths.retain(|known| *known != path);
+            session.transport.forget_path(path);
+        }
+    }
+
     /// What this core has counted.
     #[must_use]
     pub fn counters(&self) -> &Counters {

@@ -1,6 +1,7 @@
 //! A media plane with two shards over real sockets and threads, and light peers in tasks of their
 //! own; optionally in a network namespace where loopback has other properties.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -9,8 +10,9 @@ use greenroom::metrics::Metrics;
 use greenroom::net::plane::{MediaConfig, MediaPlane};
 use greenroom::net::socket::BufferSizes;
 use greenroom::sfu::transport::IceCredentials;
+use rtc_shared::tcp_framing::{TcpFrameDecoder, frame_packet};
 use signaling::media::{Audience, MediaCommand, MediaHandle, RoomKey, Seat, TransportId};
-use tokio::net::UdpSocket;
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};
@@ -31,18 +33,82 @@ pub struct Show {
     _host: Running,
 }
 
+/// By what a peer reaches the server.
+pub enum Wire {
+    Udp(UdpSocket, SocketAddr),
+    Tcp(TcpStream, TcpFrameDecoder),
+}
+
+impl Wire {
+    /// To the server's candidate of this family.
+    async fn udp(answer: &str, v6: bool) -> Self {
+        let own: IpAddr = if v6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
+        let socket = UdpSocket::bind((own, 0)).await.expect("a socket");
+        Self::Udp(socket, candidate(answer, "udp", v6))
+    }
+
+    /// To the server's candidate over IPv4; the kernel keeps little that was not read.
+    async fn tcp(answer: &str) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(16 << 10).expect("a small buffer");
+        let stream = socket.connect(candidate(answer, "tcp", false)).await.expect("connects");
+        stream.set_nodelay(true).expect("no delay");
+        Self::Tcp(stream, TcpFrameDecoder::new())
+    }
+
+    async fn send(&self, datagram: &[u8]) {
+        match self {
+            Self::Udp(socket, server) => drop(socket.send_to(datagram, *server).await),
+            Self::Tcp(stream, _) => {
+                let framed = frame_packet(datagram);
+                let mut rest = framed.as_slice();
+                while !rest.is_empty() && stream.writable().await.is_ok() {
+                    match stream.try_write(rest) {
+                        Ok(taken) => rest = &rest[taken..],
+                        Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                        Err(_) => return,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Wait for something and give each datagram of it to `take`.
+    async fn receive(&mut self, bytes: &mut [u8], mut take: impl FnMut(&[u8])) {
+        match self {
+            Self::Udp(socket, _) => {
+                if let Ok(len) = socket.recv(bytes).await {
+                    take(&bytes[..len]);
+                }
+            }
+            Self::Tcp(stream, decoder) => {
+                stream.readable().await.expect("a connection");
+                match stream.try_read(bytes) {
+                    Ok(0) => panic!("the server closed the connection"),
+                    Ok(len) => decoder.extend_from_slice(&bytes[..len]),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(error) => panic!("{error}"),
+                }
+                while let Some(datagram) = decoder.next_packet() {
+                    take(&datagram);
+                }
+            }
+        }
+    }
+}
+
 /// A peer in its task.
 pub struct Running {
     stop: watch::Sender<bool>,
     received: watch::Receiver<usize>,
-    task: JoinHandle<(Peer, UdpSocket)>,
+    task: JoinHandle<(Peer, Wire)>,
 }
 
 impl Running {
-    fn start(peer: Peer, socket: UdpSocket, server: SocketAddr) -> Self {
+    pub fn start(peer: Peer, wire: Wire) -> Self {
         let (stop, stopped) = watch::channel(false);
         let (progress, received) = watch::channel(0);
-        Self { stop, received, task: tokio::spawn(drive(peer, socket, server, stopped, progress)) }
+        Self { stop, received, task: tokio::spawn(drive(peer, wire, stopped, progress)) }
     }
 
     /// Wait until it has `count` media packets.
@@ -57,7 +123,7 @@ impl Running {
     }
 
     /// Stop reading; the socket stays open as long as it is kept.
-    pub async fn stop(self) -> (Peer, UdpSocket) {
+    pub async fn stop(self) -> (Peer, Wire) {
         self.stop.send_replace(true);
         self.task.await.expect("the peer did not panic")
     }
@@ -65,27 +131,23 @@ impl Running {
 
 async fn drive(
     mut peer: Peer,
-    socket: UdpSocket,
-    server: SocketAddr,
+    mut wire: Wire,
     mut stopped: watch::Receiver<bool>,
     progress: watch::Sender<usize>,
-) -> (Peer, UdpSocket) {
+) -> (Peer, Wire) {
     let mut bytes = vec![0; 65_536];
     loop {
         if peer.next_tick() <= Instant::now() {
             peer.tick(Instant::now());
         }
         while let Some(datagram) = peer.out.pop_front() {
-            let _ = socket.send_to(&datagram, server).await;
+            wire.send(&datagram).await;
         }
+        let due = peer.next_tick();
         tokio::select! {
-            received = socket.recv(&mut bytes) => {
-                if let Ok(len) = received {
-                    peer.receive(Instant::now(), &bytes[..len]);
-                }
-            }
-            () = sleep_until(peer.next_tick().into()) => {}
-            _ = stopped.changed() => return (peer, socket),
+            () = wire.receive(&mut bytes, |datagram| peer.receive(Instant::now(), datagram)) => {}
+            () = sleep_until(due.into()) => {}
+            _ = stopped.changed() => return (peer, wire),
         }
         if let Media::Watch(watch) = &peer.media {
             progress.send_replace(watch.received.len());
@@ -121,8 +183,7 @@ impl Show {
         });
         let answer = timeout(DEADLINE, answer).await.expect("in time").expect("an answer").sdp;
         peer.remote = credentials(&answer);
-        let (socket, server) = socket(&answer, false).await;
-        let host = Running::start(peer, socket, server);
+        let host = Running::start(peer, Wire::udp(&answer, false).await);
         let (done, applied) = oneshot::channel();
         let command = MediaCommand::SetSeat {
             room: ROOM,
@@ -138,6 +199,18 @@ impl Show {
 
     /// One more viewer, over IPv6 or IPv4.
     pub async fn watch(&mut self, v6: bool) -> Running {
+        let (peer, answer) = self.join().await;
+        Running::start(peer, Wire::udp(&answer, v6).await)
+    }
+
+    /// One more viewer, over TCP.
+    pub async fn watch_by_tcp(&mut self) -> Running {
+        let (peer, answer) = self.join().await;
+        Running::start(peer, Wire::tcp(&answer).await)
+    }
+
+    /// A viewer that knows the server's answer.
+    async fn join(&mut self) -> (Peer, String) {
         let media = Media::Watch(Watch::default());
         let mut peer = Peer::new(Instant::now(), self.next, unknown(), media);
         self.next += 1;
@@ -155,8 +228,7 @@ impl Show {
         let group = value(&answer, "a=ssrc-group:FID ").expect("a stream and its repairs");
         let ssrcs: Vec<u32> = group.split(' ').map(|n| n.parse().expect("an SSRC")).collect();
         peer.media = Media::Watch(Watch::new(ssrcs[0], ssrcs[1]));
-        let (socket, server) = socket(&answer, v6).await;
-        Running::start(peer, socket, server)
+        (peer, answer)
     }
 
     /// A metric's sum over its labels that contain `label`.
@@ -225,16 +297,15 @@ fn credentials(answer: &str) -> IceCredentials {
     }
 }
 
-/// A socket for this peer and the server's candidate of its family.
-async fn socket(answer: &str, v6: bool) -> (UdpSocket, SocketAddr) {
+/// The server's first candidate of this protocol and family.
+fn candidate(answer: &str, protocol: &str, v6: bool) -> SocketAddr {
     let candidates = answer.lines().filter_map(|line| line.strip_prefix("a=candidate:"));
     let mut addresses = candidates.filter_map(|candidate| {
         let fields: Vec<&str> = candidate.split(' ').collect();
-        Some(SocketAddr::new(fields.get(4)?.parse().ok()?, fields.get(5)?.parse().ok()?))
+        let address = SocketAddr::new(fields.get(4)?.parse().ok()?, fields.get(5)?.parse().ok()?);
+        (fields.get(2) == Some(&protocol)).then_some(address)
     });
-    let server = addresses.find(|address| address.is_ipv6() == v6).expect("a candidate");
-    let own: IpAddr = if v6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
-    (UdpSocket::bind((own, 0)).await.expect("a socket"), server)
+    addresses.find(|address| address.is_ipv6() == v6).expect("a candidate")
 }
 
 /// Run `body` in a process of its own whose loopback was set up by `setup` (a shell script), or say

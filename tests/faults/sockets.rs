@@ -62,6 +62,42 @@ async fn viewers_that_stop_reading_or_close_their_socket_cost_nobody_a_packet() 
     drop(deaf);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tcp_viewers_that_stop_reading_lose_whole_messages_by_name_and_cost_nobody_a_packet() {
+    let mut show = Show::start(BufferSizes::default(), |_| ()).await;
+    let (mut reading, mut stopping) = (Vec::new(), Vec::new());
+    for _ in 0..8 {
+        reading.push(show.watch_by_tcp().await);
+        stopping.push(show.watch_by_tcp().await);
+    }
+    reading.push(show.watch(false).await);
+    all_have(&mut reading, 50).await;
+    all_have(&mut stopping, 50).await;
+    assert_eq!(show.metric("greenroom_dropped_total", "tcp_buffer_full"), 0.0);
+    let mut deaf = Vec::new();
+    for viewer in stopping {
+        deaf.push(viewer.stop().await);
+    }
+    // Five seconds of media; two fill what is held for who does not read.
+    let before = reading[0].received();
+    all_have(&mut reading, before + 750).await;
+    let lost = show.metric("greenroom_dropped_total", "tcp_buffer_full");
+    println!("dropped for those who do not read: {lost}");
+    assert!(lost > 500.0, "{lost} dropped by name");
+    for viewer in reading {
+        let (peer, _) = viewer.stop().await;
+        assert_eq!(holes(&peer, 40), [0; 0]);
+    }
+    // They read again: what was held is whole (the peers would not open anything else), and what is sent
+    // now comes again.
+    for (peer, wire) in deaf {
+        let held = peer.watch().received.len();
+        let mut back = Running::start(peer, wire);
+        back.has(held + 600).await;
+        back.stop().await;
+    }
+}
+
 #[test]
 fn a_path_too_narrow_for_some_packets_gets_the_others_and_the_rest_get_all() {
     // 1252 bytes of UDP fit over IPv4, 1232 over IPv6.

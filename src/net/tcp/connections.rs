@@ -157,13 +157,13 @@ impl Connections {
     }
 
     /// Let go of what is over, and now and then of what nobody uses.
-    pub fn finish_turn(&mut self, core: &Sfu, now: Instant) {
+    pub fn finish_turn(&mut self, core: &mut Sfu, now: Instant) {
         if self.next_sweep.is_some_and(|due| due <= now) {
             self.inlet.sweep(core, now, self.patience);
             self.next_sweep = Some(now + SWEEP_EVERY);
         }
         while let Some(slot) = self.inlet.ended.pop().or_else(|| self.outlet.broken.pop()) {
-            self.remove(slot);
+            self.remove(core, slot);
         }
         if self.free.len() == self.inlet.readers.len() {
             self.next_sweep = None;
@@ -236,7 +236,7 @@ impl Connections {
         }
     }
 
-    fn remove(&mut self, slot: u32) {
+    fn remove(&mut self, core: &mut Sfu, slot: u32) {
         let at = slot as usize;
         let reader = self.inlet.readers.get_mut(at).and_then(Option::take);
         let writer = self.outlet.writers.get_mut(at).and_then(Option::take);
@@ -246,7 +246,8 @@ impl Connections {
             // Or the kernel would try for minutes to deliver to somebody who does not read.
             let _ = SockRef::from(&*writer.stream).set_linger(Some(Duration::ZERO));
         }
-        if let Some(Reader { id: ConnectionId { slot, generation }, .. }) = reader {
+        if let Some(Reader { path, id: ConnectionId { slot, generation }, .. }) = reader {
+            core.path_closed(path);
             self.free.push(ConnectionId { slot, generation: generation.wrapping_add(1) });
         }
     }

@@ -34,6 +34,10 @@ const LISTEN_BACKLOG: i32 = 1024;
 /// Wait after a failed accept (out of descriptors): short enough to go unnoticed, long enough not to spin.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
+/// How long the place of a task that was told to end may take to come back. It does so at once, unless the
+/// task was just done: then nobody is to wait for it.
+const FREED_WITHIN: Duration = Duration::from_millis(50);
+
 /// Bytes the kernel holds unsent for one connection.
 ///
 /// Trade: less makes more writes for the same bytes; more is a queue where nothing can be dropped.
@@ -222,7 +226,7 @@ impl Door {
     /// The place of a task that was told to end, which it does as soon as it is looked at.
     async fn freed_place(&self) -> Option<OwnedSemaphorePermit> {
         let place = self.places.clone().acquire_owned();
-        timeout(self.config.patience, place).await.ok()?.ok()
+        timeout(FREED_WITHIN, place).await.ok()?.ok()
     }
 
     /// Read until it is known whose connection this is, then hand it over.

@@ -384,6 +384,27 @@ async fn a_connection_that_is_not_the_way_media_goes_is_closed_after_a_while() {
 }
 
 #[tokio::test]
+async fn when_the_connection_in_use_breaks_another_takes_over() {
+    let plane = Plane::start(1, |_| ());
+    let offered = plane.offer().await;
+    let mut spare = plane.inside(&offered).await;
+    let used = plane.inside(&offered).await;
+    drop(used);
+    plane.counts("greenroom_tcp_connections", 1).await;
+    // It would be closed by now if media did not go there.
+    let closed = timeout(4 * PATIENCE, async { while spare.more().await {} }).await;
+    assert!(closed.is_err(), "closed though it is the only one");
+    spare.send(&framed(&offered.request(7))).await;
+    spare.answer(7).await;
+    // A client with no connection left comes back with another, and is still the same.
+    drop(spare);
+    plane.counts("greenroom_tcp_connections", 0).await;
+    let mut back = plane.inside(&offered).await;
+    back.send(&framed(&offered.request(8))).await;
+    back.answer(8).await;
+}
+
+#[tokio::test]
 async fn a_frame_that_is_too_large_ends_the_connection_after_those_before_it() {
     let plane = Plane::start(1, |_| ());
     let offered = plane.offer().await;

@@ -141,6 +141,16 @@ impl IceAgent {
         Some(self.paths.swap_remove(oldest).path)
     }
 
+    /// This path is over: its TCP connection has ended. Media goes on by the path that was checked last, or
+    /// waits for the next check.
+    pub(super) fn forget(&mut self, path: Path) {
+        self.paths.retain(|known| known.path != path);
+        if self.selected == Some(path) {
+            self.selected =
+                self.paths.iter().max_by_key(|known| known.last_check).map(|known| known.path);
+        }
+    }
+
     /// Account a packet that opened under this peer's keys.
     pub(super) fn authenticated(&mut self, now: Instant) {
         self.last_authenticated = Some(now);

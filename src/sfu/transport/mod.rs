@@ -455,6 +455,11 @@ impl Transport {
         self.ice.selected()
     }
 
+    /// A path is over, for a reason that only the shell can see.
+    pub fn forget_path(&mut self, path: Path) {
+        self.ice.forget(path);
+    }
+
     /// Whether a valid check came from this path in the present ICE session.
     #[must_use]
     pub fn is_validated(&self, path: Path) -> bool {

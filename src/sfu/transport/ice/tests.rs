@@ -113,3 +113,24 @@ fn paths_are_bounded_and_the_selected_one_stays() {
     assert_eq!(evicted.first(), Some(&path(2)));
     assert!(agent.is_validated(path(1)) && agent.is_validated(path(19)));
 }
+
+#[test]
+fn when_the_selected_path_ends_the_one_checked_last_serves_or_else_the_next_check() {
+    let (mut agent, now) = (agent(), epoch());
+    let plain = Check { use_candidate: false, ..Check::default() };
+    for port in [1, 2] {
+        let at = now + Duration::from_secs(u64::from(port));
+        check(&mut agent, at, path(port), &plain).0.unwrap();
+    }
+    check(&mut agent, now, path(3), &Check::default()).0.unwrap();
+    agent.forget(path(9));
+    assert_eq!(agent.selected(), Some(path(3)));
+    agent.forget(path(3));
+    assert_eq!((agent.selected(), agent.is_validated(path(3))), (Some(path(2)), false));
+    agent.forget(path(1));
+    assert_eq!(agent.selected(), Some(path(2)));
+    agent.forget(path(2));
+    assert!(agent.selected().is_none() && !agent.may_send(now));
+    assert!(check(&mut agent, now, path(4), &plain).0.unwrap().nominated);
+    assert_eq!(agent.selected(), Some(path(4)));
+}
