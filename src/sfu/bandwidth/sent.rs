@@ -267,8 +267,13 @@ impl SentLog {
         self.oldest.wrapping_add(low)
     }
 
+    /// The present on the log's clock: microseconds modulo 2^32.
+    pub(super) fn clock(&self, now: Instant) -> u32 {
+        self.micros(now) as u32
+    }
+
     /// Look up a number. `near` is where the one before it was found: numbers in feedback ascend.
-    pub(super) fn find(&self, now: Instant, sequence: u16, near: u32) -> Option<SentPacket> {
+    pub(super) fn find(&self, clock: u32, sequence: u16, near: u32) -> Option<SentPacket> {
         let is_here = |at: u32| {
             (at.wrapping_sub(self.oldest) < self.len())
                 .then(|| self.record(at))
@@ -281,7 +286,7 @@ impl SentLog {
         Some(SentPacket {
             record: at,
             bit,
-            age_us: (self.micros(now) as u32).wrapping_sub(record.sent_us),
+            age_us: clock.wrapping_sub(record.sent_us),
             bytes: record.packet_bytes,
             probe: record.probe,
         })
@@ -303,12 +308,11 @@ impl SentLog {
 
     /// A feedback spoke of `count` numbers from `base` on. Decides the fate of what the feedback
     /// before it spoke of: one more has passed for what the network put out of order.
-    pub(super) fn settle(&mut self, now: Instant, base: u16, count: u16) -> Settled {
-        let now_us = self.micros(now) as u32;
+    pub(super) fn settle(&mut self, clock: u32, base: u16, count: u16) -> Settled {
         let mut settled = Settled::default();
         while self.settled != self.settle_next {
             if let Some(record) = self.record(self.settled) {
-                settled.add(record, now_us);
+                settled.add(record, clock);
             }
             self.settled = self.settled.wrapping_add(1);
         }
@@ -352,12 +356,12 @@ impl SentLog {
 }
 
 impl Settled {
-    fn add(&mut self, record: &Record, now_us: u32) {
+    fn add(&mut self, record: &Record, clock: u32) {
         let reported = record.reported.count_ones();
         if reported == 0 {
             return;
         }
-        let age = now_us.wrapping_sub(record.sent_us);
+        let age = clock.wrapping_sub(record.sent_us);
         if self.packets == 0 {
             self.oldest_us = age;
         }
@@ -378,7 +382,7 @@ mod tests {
     use super::*;
 
     fn arrive(log: &mut SentLog, now: Instant, sequence: u16) -> Option<News> {
-        let packet = log.find(now, sequence, 0)?;
+        let packet = log.find(log.clock(now), sequence, 0)?;
         Some(log.acknowledge(&packet))
     }
 
@@ -394,12 +398,13 @@ mod tests {
         }
         let now = start + Duration::from_millis(400);
         for packet in 0..30_u16 {
-            let found = log.find(now, 65_530_u16.wrapping_add(packet), 0).expect("was sent");
+            let found =
+                log.find(log.clock(now), 65_530_u16.wrapping_add(packet), 0).expect("was sent");
             assert_eq!(found.bytes, 1000 + packet / 3);
             assert_eq!(found.age_us, 400_000 - u32::from(packet / 3) * 33_000);
         }
-        assert_eq!(log.find(now, 65_529, 0), None, "before the first");
-        assert_eq!(log.find(now, sequence, 0), None, "not sent yet");
+        assert_eq!(log.find(log.clock(now), 65_529, 0), None, "before the first");
+        assert_eq!(log.find(log.clock(now), sequence, 0), None, "not sent yet");
     }
 
     #[test]
@@ -427,16 +432,16 @@ mod tests {
         for sequence in (0..20).filter(|sequence| ![3, 12].contains(sequence)) {
             arrive(&mut log, start, sequence);
         }
-        assert_eq!(log.settle(start, 0, 20), Settled::default());
+        assert_eq!(log.settle(log.clock(start), 0, 20), Settled::default());
         // 3 comes out of order before the second feedback decides; that one was never sent for 20..30.
         assert_eq!(arrive(&mut log, start, 3), Some(News::Arrived));
         for sequence in 30..40 {
             arrive(&mut log, start, sequence);
         }
-        let first = log.settle(start, 30, 10);
+        let first = log.settle(log.clock(start), 30, 10);
         assert_eq!((first.packets, first.lost_packets, first.lost_bytes), (10, 0, 0));
         log.note(start, 40, 10, 1000, None);
-        let second = log.settle(start, 40, 10);
+        let second = log.settle(log.clock(start), 40, 10);
         assert_eq!((second.packets, second.lost_packets, second.bytes), (10, 1, 10_000));
         assert_eq!(arrive(&mut log, start, 12), Some(News::ArrivedLate));
     }
@@ -448,8 +453,8 @@ mod tests {
         for message in 0..300 {
             log.note(start, message * 4, 4, 500, None);
         }
-        log.settle(start, 0, 65_535);
-        let settled = log.settle(start, 1196, 4);
+        log.settle(log.clock(start), 0, 65_535);
+        let settled = log.settle(log.clock(start), 1196, 4);
         assert!(settled.packets <= 256 * 4, "{settled:?}");
         assert_eq!(settled.lost_packets, settled.packets);
     }
@@ -468,13 +473,13 @@ mod tests {
             let now = start + Duration::from_millis(message);
             log.note(now, message as u16, 1, 90, None);
             log.make_room();
-            assert!(log.find(now, message as u16, 0).is_some());
+            assert!(log.find(log.clock(now), message as u16, 0).is_some());
         }
         assert_eq!(log.records.len(), MAX_CAPACITY);
         let now = start + Duration::from_millis(9_999);
         let oldest = 10_000 - MAX_CAPACITY as u16;
-        assert!(log.find(now, oldest, 0).is_some());
-        assert!(log.find(now, oldest - 1, 0).is_none());
+        assert!(log.find(log.clock(now), oldest, 0).is_some());
+        assert!(log.find(log.clock(now), oldest - 1, 0).is_none());
     }
 
     #[test]
@@ -484,7 +489,7 @@ mod tests {
         log.note(start, 0, 5, 100, None);
         let later = start + Duration::from_secs(61);
         log.note(later, 5, 5, 100, None);
-        assert!(log.find(later, 2, 0).is_none());
-        assert!(log.find(later, 7, 0).is_some());
+        assert!(log.find(log.clock(later), 2, 0).is_none());
+        assert!(log.find(log.clock(later), 7, 0).is_some());
     }
 }

@@ -23,8 +23,14 @@ const MIN_INCREASE_BPS: f64 = 4_000.0;
 const DETECTION_S: f64 = 0.1;
 /// Round trip until one is measured.
 const DEFAULT_RTT_US: Micros = 200_000;
-/// A path that delivers this share of what is sent is not full: see [`Aimd::decrease`].
+/// A path that delivers this share of what is sent is not full, or not for long: see
+/// [`Aimd::decrease`].
 const DELIVERS: f64 = 0.93;
+/// The estimate is not lowered for it below this many times what arrives.
+const EASE_OVER: f64 = 1.1;
+/// Time between two steps for an overuse that is not of our making: what another flow does for a
+/// moment is one.
+const EASE_US: Micros = 1_000_000;
 
 /// What an update goes by.
 #[derive(Debug, Clone, Copy)]
@@ -35,8 +41,8 @@ pub(super) struct Input {
     pub acknowledged: Option<f64>,
     /// What was sent in the same time, bit/s.
     pub sent: Option<f64>,
-    /// We send less than we may.
-    pub application_limited: bool,
+    /// Packets wait in a queue.
+    pub queued: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +61,7 @@ pub(super) struct Aimd {
     capacity: LinkCapacity,
     rtt_us: Micros,
     changed: Option<Micros>,
+    eased: Option<Micros>,
 }
 
 impl Aimd {
@@ -67,6 +74,7 @@ impl Aimd {
             capacity: LinkCapacity::default(),
             rtt_us: DEFAULT_RTT_US,
             changed: None,
+            eased: None,
         }
     }
 
@@ -84,10 +92,10 @@ impl Aimd {
         self.changed = Some(now);
     }
 
-    /// One feedback later.
-    pub fn update(&mut self, now: Micros, input: &Input) {
+    /// One feedback later. Whether it showed that the path is full.
+    pub fn update(&mut self, now: Micros, input: &Input) -> bool {
         match input.usage {
-            Usage::Over => self.on_overuse(now, input),
+            Usage::Over => return self.on_overuse(now, input),
             Usage::Under => self.state = State::Hold,
             Usage::Normal => {
                 if self.state == State::Hold {
@@ -97,28 +105,35 @@ impl Aimd {
                 self.increase(now, input);
             }
         }
+        false
     }
 
-    fn on_overuse(&mut self, now: Micros, input: &Input) {
+    fn on_overuse(&mut self, now: Micros, input: &Input) -> bool {
         let interval = self.rtt_us.clamp(10_000, 200_000);
         let waited = self.changed.is_none_or(|changed| now - changed >= interval);
         match input.acknowledged {
             Some(acknowledged) if waited || acknowledged < 0.5 * self.bps => {
-                self.decrease(now, acknowledged, input);
+                self.decrease(now, acknowledged, input)
             }
-            None if waited => self.set(now, self.bps / 2.0),
-            _ => {}
+            None if waited => {
+                self.set(now, self.bps / 2.0);
+                true
+            }
+            _ => false,
         }
     }
 
-    /// To a little below what arrives. An overuse while the path delivers what we send, and we send
-    /// less than we may, is not of our making, and what arrives says nothing of what could: there the
-    /// step is one back-off from the present rate. libwebrtc goes down to what arrives in any case,
-    /// which takes a viewer of a small layer seconds of probing to make good.
-    fn decrease(&mut self, now: Micros, acknowledged: f64, input: &Input) {
+    /// To a little below what arrives. An overuse while the path delivers what we send, without a queue
+    /// to speak of, is not of our making: another flow's probe or key frame. There the step is one
+    /// back-off from the present rate, not below what arrives; a queue that grows will tell. libwebrtc
+    /// goes down to what arrives in any case, which costs a viewer of layers seconds of probing.
+    fn decrease(&mut self, now: Micros, acknowledged: f64, input: &Input) -> bool {
         let delivers = input.sent.is_some_and(|sent| acknowledged >= DELIVERS * sent);
-        let not_ours = input.application_limited && delivers;
-        let mut decreased = BACK_OFF * if not_ours { self.bps } else { acknowledged };
+        if delivers && !input.queued {
+            self.ease(now, acknowledged);
+            return false;
+        }
+        let mut decreased = BACK_OFF * acknowledged;
         if decreased > 5_000.0 {
             decreased -= 5_000.0;
         }
@@ -130,12 +145,22 @@ impl Aimd {
         if decreased < self.bps {
             self.bps = decreased.max(self.min_bps);
         }
-        if !not_ours {
-            if self.capacity.is_above(acknowledged) {
-                self.capacity.forget();
-            }
-            self.capacity.note(acknowledged);
+        if self.capacity.is_above(acknowledged) {
+            self.capacity.forget();
         }
+        self.capacity.note(acknowledged);
+        self.state = State::Hold;
+        self.changed = Some(now);
+        true
+    }
+
+    fn ease(&mut self, now: Micros, acknowledged: f64) {
+        if self.eased.is_some_and(|eased| now - eased < EASE_US) {
+            return;
+        }
+        self.eased = Some(now);
+        let eased = (BACK_OFF * self.bps).max(EASE_OVER * acknowledged);
+        self.bps = self.bps.min(eased).max(self.min_bps);
         self.state = State::Hold;
         self.changed = Some(now);
     }
@@ -147,7 +172,9 @@ impl Aimd {
         if self.capacity.is_below(acknowledged) {
             self.capacity.forget();
         }
-        let limit = MAX_OVER_THROUGHPUT * acknowledged + THROUGHPUT_SLACK_BPS;
+        // What the path carried when it was full it is trusted to carry again.
+        let limit = (MAX_OVER_THROUGHPUT * acknowledged + THROUGHPUT_SLACK_BPS)
+            .max(self.capacity.bps().unwrap_or(0.0));
         if self.bps >= limit {
             return;
         }
@@ -173,12 +200,8 @@ impl Aimd {
 mod tests {
     use super::*;
 
-    const NORMAL: Input = Input {
-        usage: Usage::Normal,
-        acknowledged: Some(1e6),
-        sent: Some(1e6),
-        application_limited: false,
-    };
+    const NORMAL: Input =
+        Input { usage: Usage::Normal, acknowledged: Some(1e6), sent: Some(1e6), queued: false };
     const OVER: Input = Input { usage: Usage::Over, acknowledged: Some(8e5), ..NORMAL };
 
     fn aimd() -> Aimd {
@@ -224,19 +247,39 @@ mod tests {
     }
 
     #[test]
-    fn overuse_not_of_our_making_costs_one_step_only() {
+    fn overuse_not_of_our_making_costs_one_step_and_nothing_that_gets_through() {
         let mut aimd = aimd();
-        let small = Input {
-            acknowledged: Some(1.5e5),
-            sent: Some(1.5e5),
-            application_limited: true,
-            ..OVER
-        };
-        aimd.update(1_000_000, &small);
-        assert!((aimd.bps() - 845e3).abs() < 1.0, "{}", aimd.bps());
+        let small = Input { acknowledged: Some(1.5e5), sent: Some(1.5e5), ..OVER };
+        assert!(!aimd.update(1_000_000, &small));
+        assert_eq!(aimd.bps(), 850e3);
+        // Again at once: the same cause.
+        aimd.update(1_400_000, &small);
+        assert_eq!(aimd.bps(), 850e3);
+        let large = Input { acknowledged: Some(8e5), sent: Some(8e5), ..OVER };
+        aimd.update(3_000_000, &large);
+        assert_eq!(aimd.bps(), 850e3);
         // The same while the path delivers less than is sent: it is full.
-        aimd.update(2_000_000, &Input { sent: Some(3e5), ..small });
+        assert!(aimd.update(4_000_000, &Input { sent: Some(3e5), ..small }));
         assert!(aimd.bps() < 1.3e5, "{}", aimd.bps());
+    }
+
+    #[test]
+    fn what_the_full_path_carried_is_reached_again_without_a_probe() {
+        let mut aimd = aimd();
+        aimd.update(1_000_000, &OVER);
+        let small = Input { acknowledged: Some(2e5), sent: Some(2e5), ..NORMAL };
+        for tick in 0..400 {
+            aimd.update(2_000_000 + tick * 50_000, &small);
+        }
+        assert!((aimd.bps() - 8e5).abs() < 1.0, "{}", aimd.bps());
+    }
+
+    #[test]
+    fn a_queue_makes_an_overuse_ours() {
+        let mut aimd = aimd();
+        let queued = Input { acknowledged: Some(5e5), sent: Some(5e5), queued: true, ..OVER };
+        assert!(aimd.update(1_000_000, &queued));
+        assert!((aimd.bps() - 420e3).abs() < 1.0, "{}", aimd.bps());
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //! most likely wins.
 //!
 //! Follows libwebrtc `modules/congestion_controller/goog_cc/loss_based_bwe_v2.cc` with the defaults of
-//! its field trials. Left out: padding while it increases (we probe instead), and everything those
-//! defaults switch off. While nothing is lost nothing is computed.
+//! its field trials. Instead of padding while it increases we probe, and what a probe
+//! measured counts like what arrives. Left out is everything those defaults switch off. While nothing
+//! is lost nothing is computed.
 
 use super::Micros;
 
@@ -15,6 +16,9 @@ const OBSERVATION_US: Micros = 250_000;
 const REQUIRED: u32 = 3;
 /// Weight of an observation over that of the next newer one.
 const AGING: f64 = 0.9;
+/// So little is lost on any radio link, and does not limit: the low threshold of
+/// `send_side_bandwidth_estimation.cc`. The model alone takes it for a full path now and then.
+const LOW_LOSS: f64 = 0.02;
 /// Bandwidths tried, over the present one.
 const CANDIDATES: [f64; 3] = [1.02, 1.0, 0.95];
 /// Bounds of the inherent loss; the upper one is `offset + balance / bandwidth`.
@@ -97,6 +101,8 @@ pub(super) struct LossController {
     observations: [Observation; WINDOW],
     count: u32,
     partial: Observation,
+    /// What was sent before this was sent at another rate.
+    since: Micros,
     /// Newest send time of the last observation.
     observed: Option<Micros>,
     best: Option<Channel>,
@@ -107,6 +113,8 @@ pub(super) struct LossController {
     /// Since when the present window of increase, and its limit.
     recovering: Option<Micros>,
     recovering_limit_bps: f64,
+    /// What a probe has measured since losses last lowered the estimate.
+    proven_bps: f64,
     min_bps: f64,
     max_bps: f64,
 }
@@ -117,6 +125,7 @@ impl LossController {
             observations: [Observation::default(); WINDOW],
             count: 0,
             partial: Observation::default(),
+            since: Micros::MIN,
             observed: None,
             best: None,
             average_loss: 0.0,
@@ -125,6 +134,7 @@ impl LossController {
             hold: NO_HOLD,
             recovering: None,
             recovering_limit_bps: f64::INFINITY,
+            proven_bps: 0.0,
             min_bps,
             max_bps,
         }
@@ -147,6 +157,23 @@ impl LossController {
         }
     }
 
+    /// A probe measured this much: growth may go as far without more of it arriving all the time.
+    pub fn on_probe(&mut self, bps: f64) {
+        self.proven_bps = bps;
+    }
+
+    /// The delay has made the rate much lower. What was lost before was lost by the higher one, and would
+    /// for seconds outweigh the little that is sent now.
+    pub fn forget(&mut self, now: Micros) {
+        self.since = now;
+        self.count = 0;
+        self.partial = Observation::default();
+        self.observed = None;
+        self.average_loss = 0.0;
+        self.state = LossState::NotLimiting;
+        self.hold = NO_HOLD;
+    }
+
     /// Packets whose fate is known, sent between `oldest` and `newest`.
     pub fn on_settled(
         &mut self,
@@ -156,6 +183,9 @@ impl LossController {
         newest: Micros,
         known: &Known,
     ) {
+        if newest < self.since {
+            return;
+        }
         self.partial.kilobytes += bytes as f32 / 1e3;
         self.partial.lost += lost_bytes as f32 / 1e3;
         let since = *self.observed.get_or_insert(oldest);
@@ -183,11 +213,14 @@ impl LossController {
     }
 
     fn lossless(&self) -> bool {
-        self.observations.iter().all(|observation| observation.lost == 0.0)
+        self.weighted().all(|(_, observation)| observation.lost == 0.0)
     }
 
     fn update(&mut self, now: Micros, known: &Known) {
-        if self.state == LossState::NotLimiting && self.lossless() {
+        if self.average_loss <= LOW_LOSS || self.lossless() {
+            // Nothing to limit for, or whatever was lost is out of the window.
+            self.state = LossState::NotLimiting;
+            self.hold = NO_HOLD;
             let inherent = self.best.map_or(FIRST_INHERENT, |best| best.inherent);
             let inherent = (inherent * 0.5).max(MIN_INHERENT);
             self.best = Some(Channel { inherent, bps: known.delay_bps });
@@ -222,6 +255,7 @@ impl LossController {
         }
         let increasing = current < best || (current == best && self.state == LossState::Increasing);
         if let (true, Some(acknowledged)) = (increasing, known.acknowledged) {
+            let acknowledged = acknowledged.max(self.proven_bps / RAMP_UP);
             let held = self.hold.bps.is_finite() && acknowledged < HOLD_THRESHOLD * self.hold.bps;
             let factor = if held { RAMP_UP_IN_HOLD } else { RAMP_UP };
             best = best.min(factor * acknowledged).max(current);
@@ -246,6 +280,7 @@ impl LossController {
                 self.state = LossState::Increasing;
             } else {
                 if self.state != LossState::Decreasing {
+                    self.proven_bps = 0.0;
                     let duration_us = self.hold.duration_us;
                     self.hold = Hold {
                         until: now + duration_us,
@@ -359,8 +394,8 @@ impl LossController {
     }
 
     fn median_rate(&self) -> f32 {
-        let mut rates = self.observations.map(|observation| observation.rate_bps);
         let kept = (self.count as usize).min(WINDOW);
+        let mut rates = self.observations.map(|observation| observation.rate_bps);
         let Some(rates) = rates.get_mut(..kept).filter(|rates| !rates.is_empty()) else {
             return 0.0;
         };
@@ -443,5 +478,35 @@ mod tests {
             now = run(&mut controller, now, rate, 0.0, 2.5e6);
         }
         assert!(controller.limit(2.5e6) > 2e6, "{}", controller.limit(2.5e6));
+    }
+
+    #[test]
+    fn a_probe_lets_it_grow_without_more_arriving() {
+        for (probe, expected) in [(None, false), (Some(2.4e6), true)] {
+            let mut controller = LossController::new(3e4, 1e7);
+            let now = run(&mut controller, 0, 1e6, 0.3, 2.5e6);
+            assert_ne!(controller.state(), LossState::NotLimiting);
+            // A layer of 600 kbit/s, with a loss that has always been there.
+            let now = run(&mut controller, now, 6e5, 0.03, 2.5e6);
+            if let Some(probe) = probe {
+                controller.on_probe(probe);
+            }
+            run(&mut controller, now, 6e5, 0.03, 2.5e6);
+            let limit = controller.limit(2.5e6);
+            assert_eq!(limit > 1.5e6, expected, "{limit}");
+        }
+    }
+
+    #[test]
+    fn what_was_lost_before_a_deep_drop_does_not_count() {
+        let mut controller = LossController::new(3e4, 1e7);
+        let now = run(&mut controller, 0, 4e6, 0.3, 5e6);
+        controller.forget(now * 1000);
+        assert_eq!((controller.average_loss(), controller.state()), (0.0, LossState::NotLimiting));
+        // The last of it is told afterwards.
+        let known = Known { delay_bps: 8e5, acknowledged: Some(6e5), application_limited: false };
+        controller.on_settled(50_000, 25_000, (now - 400) * 1000, (now - 10) * 1000, &known);
+        run(&mut controller, now, 6e5, 0.0, 8e5);
+        assert_eq!(controller.limit(8e5), 8e5);
     }
 }

@@ -9,32 +9,37 @@ mod acknowledged;
 mod aimd;
 mod alr;
 mod arrival_groups;
+mod echo;
+mod estimate;
 mod link_capacity;
 mod loss;
 mod loss_report;
 mod overuse;
 mod probe;
 mod round_trip;
+mod standing;
 mod trendline;
 
 use std::time::{Duration, Instant};
 
 use crate::rtp::rtcp::TransportFeedback;
 
+pub use estimate::{Estimate, EstimatorConfig, FeedbackOutcome};
 pub use overuse::Usage;
 pub use probe::{Probe, ProbePacer};
 
-use super::super::drop_reason::DropReason;
-use super::sent::{News, ProbeId, SentLog, SentPacket};
-use acknowledged::Acknowledged;
+use super::sent::{News, ProbeId, SentLog, SentPacket, Settled};
+use acknowledged::{Acknowledged, Throughput};
 use aimd::Aimd;
 use alr::AlrDetector;
 use arrival_groups::ArrivalGroups;
+use echo::Echo;
 use loss::LossController;
 use loss_report::LossReports;
 use overuse::OveruseDetector;
-use probe::{Limits, ProbeControl, ProbeResults};
+use probe::{Limits, ProbeControl, ProbeResults, Results};
 use round_trip::Delays;
+use standing::{Standing, StandingQueue};
 use trendline::Trendline;
 
 /// Microseconds on a timeline of the estimator's, or of the receiver's.
@@ -54,72 +59,11 @@ const SILENCE_BACK_OFF: f64 = 0.8;
 const SILENCE_FLOOR_BPS: f64 = 30_000.0;
 /// A probe's result does not go below this share of what arrives: it is likelier to be wrong.
 const PROBE_DROP: f64 = 0.85;
+/// After a decrease to less than this share, losses of before do not count.
+const MUCH_LOWER: f64 = 0.66;
 /// Changes below this share are not told. Trade: allocation runs less often, and reacts a little later
 /// to an estimate that creeps.
 const TOLD_SHARE: f64 = 0.03;
-
-/// Bounds of an estimate, bit/s.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EstimatorConfig {
-    /// Where it begins. Trade: a higher one shows a good picture sooner and overruns a slow network
-    /// longer; the first probes correct it within two round trips.
-    pub start_bps: u64,
-    /// It never falls below. Sound must fit in it.
-    pub min_bps: u64,
-    /// It never rises above, whatever a viewer claims; also bounds what probes cost.
-    pub max_bps: u64,
-}
-
-impl Default for EstimatorConfig {
-    fn default() -> Self {
-        Self { start_bps: 500_000, min_bps: 30_000, max_bps: 20_000_000 }
-    }
-}
-
-/// What the path to a viewer is like.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Estimate {
-    /// What may be sent, payload of UDP datagrams, bit/s.
-    pub target_bps: u64,
-    /// Share of packets lost lately, 0 to 1.
-    pub loss: f32,
-    /// Round trip, if one was measured.
-    pub rtt: Option<Duration>,
-    /// How long a packet waits in queues.
-    pub queueing: Duration,
-    /// What the delay says about our rate.
-    pub usage: Usage,
-    /// We send less than we may.
-    pub application_limited: bool,
-}
-
-/// What a feedback packet told.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct FeedbackOutcome {
-    /// Arrivals of packets that we sent and did not know of.
-    pub arrived: u32,
-    /// Arrivals of packets that we did not send, or sent too long ago.
-    pub unknown: u32,
-    /// Arrivals told before.
-    pub repeated: u32,
-    /// Arrivals at impossible times.
-    pub impossible: u32,
-    /// Packets that are lost for sure, decided now.
-    pub lost: u32,
-}
-
-impl FeedbackOutcome {
-    /// What was not used, by reason.
-    pub fn drops(&self) -> impl Iterator<Item = (DropReason, u32)> {
-        [
-            (DropReason::FeedbackUnknown, self.unknown),
-            (DropReason::FeedbackRepeated, self.repeated),
-            (DropReason::FeedbackTime, self.impossible),
-        ]
-        .into_iter()
-        .filter(|(_, count)| *count > 0)
-    }
-}
 
 /// The arrivals of one message's packets, as far as one feedback tells.
 #[derive(Debug, Clone, Copy, Default)]
@@ -147,7 +91,7 @@ impl MessageArrival {
 #[derive(Debug, Default)]
 struct Gathered {
     newest: Option<(Micros, Micros)>,
-    probed: Option<f64>,
+    probed: Results,
     recovered: bool,
 }
 
@@ -165,11 +109,13 @@ pub struct Estimator {
     reports: LossReports,
     alr: AlrDetector,
     delays: Delays,
+    standing: StandingQueue,
     probes: ProbeControl,
     results: ProbeResults,
     /// Newest arrival on the receiver's timeline, and when we heard of it.
     receiver_clock: Option<(Micros, Micros)>,
     near: u32,
+    echo: Echo,
     fed_back: Option<Micros>,
     silence_step: Option<Micros>,
     /// The receiver's own limit (REMB).
@@ -201,10 +147,12 @@ impl Estimator {
             reports: LossReports::new(start),
             alr: AlrDetector::new(start),
             delays: Delays::default(),
+            standing: StandingQueue::default(),
             probes: ProbeControl::new(start, max),
             results: ProbeResults::default(),
             receiver_clock: None,
             near: 0,
+            echo: Echo::default(),
             fed_back: None,
             silence_step: None,
             receiver_bps: f64::INFINITY,
@@ -257,7 +205,7 @@ impl Estimator {
         feedback: &TransportFeedback<'_>,
         log: &mut SentLog,
     ) -> FeedbackOutcome {
-        let now_us = self.micros(now);
+        let (now_us, clock) = (self.micros(now), log.clock(now));
         if self.fed_back.is_some_and(|before| now_us - before > STREAM_TIMEOUT_US) {
             self.forget_delays();
         }
@@ -265,26 +213,20 @@ impl Estimator {
         self.silence_step = None;
         self.alr.update(now_us, log.bytes());
         let mut outcome = FeedbackOutcome::default();
-        let gathered = self.gather(now, now_us, feedback, log, &mut outcome);
+        let gathered = self.gather(clock, now_us, feedback, log, &mut outcome);
         if let Some((sent, arrival)) = gathered.newest {
             self.delays.note(now_us, sent, arrival);
             self.receiver_clock = Some((arrival, now_us));
         }
-        let settled = log.settle(now, feedback.base_sequence, feedback.status_count);
+        let settled = log.settle(clock, feedback.base_sequence, feedback.status_count);
         log.make_room();
         outcome.lost = settled.lost_packets;
+        let rates = self.acknowledged.rates();
         if gathered.newest.is_some() {
-            self.update_rate(now_us, &gathered);
+            self.update_rate(now_us, &gathered, rates);
         }
         if settled.packets > 0 {
-            let known = loss::Known {
-                delay_bps: self.aimd.bps(),
-                acknowledged: self.acknowledged.rates().map(|rates| rates.acknowledged),
-                application_limited: self.alr.started().is_some(),
-            };
-            let oldest = now_us - Micros::from(settled.oldest_us);
-            let newest = now_us - Micros::from(settled.newest_us);
-            self.loss.on_settled(settled.bytes, settled.lost_bytes, oldest, newest, &known);
+            self.update_loss(now_us, &settled, rates);
         }
         self.conclude(now_us, self.loss.limit(self.aimd.bps()));
         if gathered.recovered {
@@ -296,7 +238,7 @@ impl Estimator {
     /// Resolve the arrivals message by message.
     fn gather(
         &mut self,
-        now: Instant,
+        clock: u32,
         now_us: Micros,
         feedback: &TransportFeedback<'_>,
         log: &mut SentLog,
@@ -306,7 +248,7 @@ impl Estimator {
         let mut message: Option<MessageArrival> = None;
         let mut shift = None;
         for (sequence, arrival) in feedback.arrivals() {
-            let Some(packet) = log.find(now, sequence, self.near) else {
+            let Some(packet) = log.find(clock, sequence, self.near) else {
                 outcome.unknown += 1;
                 continue;
             };
@@ -335,6 +277,7 @@ impl Estimator {
         if let Some(complete) = message {
             self.on_message(&complete, &mut gathered);
         }
+        gathered.probed = self.results.take();
         if gathered.newest.is_none() && outcome.impossible > 0 {
             // A clock that jumped, or a lie: start again with the next feedback.
             self.forget_delays();
@@ -359,44 +302,87 @@ impl Estimator {
 
     fn on_message(&mut self, message: &MessageArrival, gathered: &mut Gathered) {
         let before = self.overuse.usage();
-        if let Some(deltas) = self.groups.add(message) {
+        if self.echo.covers(message, self.target_bps) {
+            // What the queue was before it and is after it does not make a trend.
+            self.groups = ArrivalGroups::default();
+        } else if let Some(deltas) = self.groups.add(message) {
+            self.delays.note_difference((deltas.arrival_ms - deltas.sent_ms) * 1e3);
             let slope = self.trendline.add(&deltas);
             let usage = self.overuse.detect(slope, deltas.sent_ms, deltas.arrival);
             gathered.recovered |= before == Usage::Under && usage == Usage::Normal;
         }
         self.acknowledged.add(message);
-        if let Some(id) = message.probe
-            && let Some(bps) = self.results.add(id, message)
-        {
-            gathered.probed = Some(bps);
+        if let Some(id) = message.probe {
+            self.results.add(id, message);
         }
         if gathered.newest.is_none_or(|(_, arrival)| message.last_arrival >= arrival) {
             gathered.newest = Some((message.sent, message.last_arrival));
         }
     }
 
-    fn update_rate(&mut self, now: Micros, gathered: &Gathered) {
+    fn update_loss(&mut self, now: Micros, settled: &Settled, rates: Option<Throughput>) {
+        let known = loss::Known {
+            delay_bps: self.aimd.bps(),
+            acknowledged: rates.map(|rates| rates.acknowledged),
+            application_limited: self.alr.started().is_some(),
+        };
+        let oldest = now - Micros::from(settled.oldest_us);
+        let newest = now - Micros::from(settled.newest_us);
+        self.loss.on_settled(settled.bytes, settled.lost_bytes, oldest, newest, &known);
+    }
+
+    fn update_rate(&mut self, now: Micros, gathered: &Gathered, rates: Option<Throughput>) {
         if let Some(rtt) = self.delays.rtt_us() {
             self.aimd.set_rtt(rtt);
         }
-        let rates = self.acknowledged.rates();
-        let usage = self.overuse.usage();
-        if let Some(probed) = gathered.probed
-            && usage != Usage::Over
-        {
-            let arrives = rates.map_or(0.0, |rates| rates.acknowledged * PROBE_DROP);
-            self.aimd.set(now, probed.max(self.aimd.bps().min(arrives)));
+        let usage = self.usage_with_queue(now);
+        if usage != Usage::Over && self.on_probed(now, gathered.probed, rates) {
             return;
         }
-        self.aimd.update(
-            now,
-            &aimd::Input {
-                usage,
-                acknowledged: rates.map(|rates| rates.acknowledged),
-                sent: rates.map(|rates| rates.sent),
-                application_limited: self.alr.started().is_some(),
-            },
-        );
+        let input = aimd::Input {
+            usage,
+            acknowledged: rates.map(|rates| rates.acknowledged),
+            sent: rates.map(|rates| rates.sent),
+            queued: standing::is_queued(self.delays.queue_us(), self.delays.jitter_us()),
+        };
+        let before = self.aimd.bps();
+        if self.aimd.update(now, &input) {
+            self.standing.note_step(now);
+            if self.aimd.bps() < MUCH_LOWER * before {
+                self.loss.forget(now);
+            }
+            self.probes.on_full(now, self.aimd.bps());
+        }
+    }
+
+    /// The detector's word, and that of the watch over standing queues.
+    fn usage_with_queue(&mut self, now: Micros) -> Usage {
+        let (queue, jitter) = (self.delays.queue_us(), self.delays.jitter_us());
+        match self.standing.watch(now, queue, jitter, self.loss.average_loss()) {
+            Standing::No => self.overuse.usage(),
+            Standing::Queue => Usage::Over,
+            Standing::LongerPath => {
+                self.delays.forget_base();
+                self.overuse.usage()
+            }
+        }
+    }
+
+    /// Follow the results of probes; `false` = they say nothing.
+    fn on_probed(&mut self, now: Micros, probed: Results, rates: Option<Throughput>) -> bool {
+        let before = self.target_bps;
+        let bps = match (probed.sound, probed.doubtful) {
+            (sound, Some(doubtful)) if doubtful > sound.unwrap_or(0.0) => {
+                self.probes.confirm(now, doubtful).or(sound.filter(|sound| *sound > before))
+            }
+            (sound, doubtful) => sound.or(doubtful),
+        };
+        let Some(bps) = bps else { return false };
+        let arrives = rates.map_or(0.0, |rates| rates.acknowledged * PROBE_DROP);
+        self.aimd.set(now, bps.max(self.aimd.bps().min(arrives)));
+        self.loss.on_probe(bps);
+        self.probes.on_result(now, before, self.aimd.bps());
+        true
     }
 
     /// Settle on a target and tell those who follow it.
@@ -447,7 +433,7 @@ impl Estimator {
     pub fn poll_probe(&mut self, now: Instant) -> Option<Probe> {
         let now = self.micros(now);
         self.on_silence(now);
-        let probe = self.probes.poll(now)?;
+        let probe = self.probes.poll(now, self.delays.jitter_us())?;
         self.results.expect(&probe);
         Some(probe)
     }

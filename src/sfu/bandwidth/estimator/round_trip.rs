@@ -10,14 +10,17 @@ use super::Micros;
 const RTT_WEIGHT: f64 = 0.125;
 /// Weight of a new delay in the queue.
 const QUEUE_WEIGHT: f64 = 0.25;
-/// The least delay is that of the last one or two of these: clocks drift 3 ms in it at most.
-const BASE_US: Micros = 15_000_000;
+/// Weight of a new difference in the jitter.
+const JITTER_WEIGHT: f64 = 1.0 / 16.0;
+/// The least delay is that of the last one or two of these: clocks drift 12 ms in it at most, and a queue that stands for long must not pass for the path.
+const BASE_US: Micros = 60_000_000;
 
 /// Delays of one path.
 #[derive(Debug, Default)]
 pub(super) struct Delays {
     rtt_us: Option<f64>,
     queue_us: f64,
+    jitter_us: f64,
     base: Option<Base>,
 }
 
@@ -47,6 +50,17 @@ impl Delays {
     pub fn note_rtt(&mut self, rtt_us: Micros) {
         let sample = rtt_us.max(0) as f64;
         self.rtt_us = Some(self.rtt_us.map_or(sample, |rtt| rtt + RTT_WEIGHT * (sample - rtt)));
+    }
+
+    /// Two groups arrived by this much closer or further apart than they were sent (as in RFC 3550
+    /// 6.4.1).
+    pub fn note_difference(&mut self, difference_us: f64) {
+        self.jitter_us += JITTER_WEIGHT * (difference_us.abs() - self.jitter_us);
+    }
+
+    /// How much arrivals are off, on average.
+    pub fn jitter_us(&self) -> Micros {
+        self.jitter_us as Micros
     }
 
     pub fn rtt_us(&self) -> Option<Micros> {
@@ -84,7 +98,7 @@ mod tests {
     fn a_longer_path_is_no_queue_after_a_while() {
         let mut delays = Delays::default();
         delays.note(0, 0, 0);
-        for tick in 1..800 {
+        for tick in 1..2600 {
             let sent = tick * 50_000;
             delays.note(sent, sent, sent + 40_000);
         }

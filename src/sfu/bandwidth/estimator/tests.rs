@@ -4,6 +4,7 @@
 
 use proptest::prelude::*;
 
+use super::super::super::drop_reason::DropReason;
 use super::*;
 use crate::rtp::rtcp::build::{FeedbackHeader, transport_feedback};
 use crate::rtp::rtcp::{Packet, packets};
@@ -275,7 +276,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_a_peer_says_the_estimate_keeps_its_bounds(
