@@ -4,10 +4,15 @@ import puppeteer from "puppeteer-core";
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const FIREFOX = process.env.FIREFOX ?? "/usr/bin/firefox-esr";
 
-/** Chromium with a fake camera (a moving picture and a beep every second) and no questions asked. */
-export function launchChromium() {
+/**
+ * Chromium with a fake camera (a moving picture and a beep every second) and no questions asked.
+ *
+ * @param {{wrap?: (path: string) => string, args?: string[]}} [options] `wrap` gives the executable
+ *   that starts the browser elsewhere; further arguments
+ */
+export function launchChromium({ wrap = (path) => path, args = [] } = {}) {
   return chromium.launch({
-    executablePath: CHROMIUM,
+    executablePath: wrap(CHROMIUM),
     args: [
       "--use-fake-device-for-media-stream=fps=30",
       "--use-fake-ui-for-media-stream",
@@ -15,6 +20,7 @@ export function launchChromium() {
       "--autoplay-policy=no-user-gesture-required",
       "--no-sandbox",
       "--disable-gpu",
+      ...args,
     ],
   });
 }

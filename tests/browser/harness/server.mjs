@@ -21,11 +21,13 @@ export function binary() {
  * A server of its own on free ports with an empty data folder.
  *
  * @param {string[]} [options] further command line options
+ * @param {(...words: string[]) => string[]} [inside] puts a command into a network namespace
  * @returns {Promise<{url: string, log: string[], stop: () => Promise<number | null>}>}
  */
-export async function startServer(options = []) {
+export async function startServer(options = [], inside = (...words) => words) {
   const data = mkdtempSync(join(tmpdir(), "greenroom-test-"));
-  const child = spawn(binary(), ["--http-bind", "127.0.0.1:0", "--media-port", "0", "--data-dir", data, ...options], {
+  const [command, ...words] = inside(binary(), "--http-bind", "127.0.0.1:0", "--media-port", "0", "--data-dir", data, ...options);
+  const child = spawn(command, words, {
     cwd: data,
     env: { PATH: process.env.PATH, GREENROOM_LOG: process.env.GREENROOM_LOG ?? "info" },
     stdio: ["ignore", "pipe", "pipe"],

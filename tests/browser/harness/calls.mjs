@@ -1,0 +1,227 @@
+/**
+ * Calls over a bad network, and what a viewer sees of them: by the server, and directly from
+ * browser to browser for comparison. Both send the same camera with the same ceiling in VP8.
+ */
+import { setTimeout } from "node:timers/promises";
+import { launchChromium, person } from "./browsers.mjs";
+import { writeFilm } from "./camera.mjs";
+import { Network } from "./link.mjs";
+import { startServer } from "./server.mjs";
+import { goLive } from "./show.mjs";
+
+const FIRST_FRAME_WITHIN_MS = 20_000;
+/** The SDK's ceiling for a host (`sdk/publish.js`). */
+const HOST_VIDEO_BPS = 2_500_000;
+
+/** A server and two browsers on the two sides of a link. */
+export class Theatre {
+  static async open(conditions) {
+    const theatre = new Theatre();
+    try {
+      await theatre.#open(conditions);
+    } catch (error) {
+      await theatre.close();
+      throw error;
+    }
+    return theatre;
+  }
+
+  async #open(conditions) {
+    this.network = await Network.start(conditions);
+    const { server, viewer } = this.network;
+    this.server = await startServer([], (...words) => server.command(...words));
+    this.viewerUrl = await this.network.expose(this.server.url);
+    const film = this.network.file("film.y4m");
+    writeFilm(film);
+    const browser = (side) =>
+      launchChromium({
+        wrap: (path) => this.network.wrapper(side, path),
+        args: [
+          `--use-file-for-fake-video-capture=${film}`,
+          // The viewer's page is what it would be under HTTPS.
+          `--unsafely-treat-insecure-origin-as-secure=${this.viewerUrl}`,
+          // Nobody answers multicast DNS in a namespace; only the direct call needs the addresses.
+          "--disable-features=WebRtcHideLocalIpsWithMdns",
+        ],
+      });
+    this.stageBrowser = await browser(server);
+    this.viewerBrowser = await browser(viewer);
+  }
+
+  async close() {
+    await this.stageBrowser?.close();
+    await this.viewerBrowser?.close();
+    await this.server?.stop();
+    await this.network?.stop();
+  }
+
+  /** A page of somebody who only watches: no camera permission, as most viewers. */
+  async #viewerPage() {
+    const context = await this.viewerBrowser.newContext({ viewport: { width: 800, height: 600 } });
+    const page = await context.newPage();
+    await page.goto(`${this.viewerUrl}/healthz`);
+    return page;
+  }
+
+  /** Somebody goes live on the server's side; the room. */
+  async goLive() {
+    this.host = await person(this.stageBrowser, "Hanna");
+    this.room = await goLive(this.host, this.server.url);
+  }
+
+  async endShow() {
+    await this.host?.context().close();
+    this.host = null;
+  }
+
+  /** A viewer with nothing on the page but the picture. */
+  async watch() {
+    const token = await this.host.evaluate(async (room) => {
+      const body = JSON.stringify({ room, role: "viewer", name: "Vera" });
+      const reply = await fetch("/v1/tokens", { method: "POST", headers: { "content-type": "application/json" }, body });
+      return (await reply.json()).token;
+    }, this.room);
+    const page = await this.#viewerPage();
+    await page.evaluate(joinBare, { room: this.room, token });
+    return new Call(page);
+  }
+
+  /** The same picture without a server. */
+  async callDirectly() {
+    const sender = await person(this.stageBrowser, "Hanna");
+    await sender.goto(`${this.server.url}/healthz`);
+    const page = await this.#viewerPage();
+    const offer = await sender.evaluate(offerDirectly, HOST_VIDEO_BPS);
+    await sender.evaluate(acceptDirectly, await page.evaluate(answerDirectly, offer));
+    return new Call(page, sender);
+  }
+}
+
+/** A running call at its viewer. */
+export class Call {
+  constructor(page, sender = null) {
+    this.page = page;
+    this.sender = sender;
+  }
+
+  /** Resolves with the first picture; from then on each frame's time is noted. */
+  async begin() {
+    await this.page.evaluate(noteFrames);
+    await this.page.waitForFunction(() => globalThis.frameTimes.length > 0, null, { timeout: FIRST_FRAME_WITHIN_MS });
+    return this;
+  }
+
+  /** Let it run; what the viewer saw meanwhile. */
+  async observe(ms) {
+    const before = await this.page.evaluate(inbound);
+    await this.page.evaluate(() => globalThis.frameTimes.splice(0));
+    const start = now();
+    await setTimeout(ms);
+    const [times, after] = [await this.page.evaluate(() => globalThis.frameTimes.splice(0)), await this.page.evaluate(inbound)];
+    return summary(start, now(), times, before, after);
+  }
+
+  async close() {
+    await this.page.context().close();
+    await this.sender?.context().close();
+  }
+}
+
+/** On the clock of the pages, in milliseconds. */
+export const now = () => performance.timeOrigin + performance.now();
+
+function summary(start, end, times, before, after) {
+  const growth = (name) => (after[name] ?? 0) - (before[name] ?? 0);
+  const edges = [start, ...times, end];
+  const gaps = edges.slice(1).map((time, i) => ({ from: edges[i], to: time, ms: time - edges[i] }));
+  return {
+    start,
+    end,
+    gaps,
+    fps: growth("framesDecoded") / ((after.timestamp - before.timestamp) / 1000),
+    kbps: (growth("bytesReceived") * 8) / (after.timestamp - before.timestamp),
+    maxGapMs: Math.max(...gaps.map((gap) => gap.ms)),
+    keyFrames: growth("keyFramesDecoded"),
+    plis: growth("pliCount"),
+    nacks: growth("nackCount"),
+    packetsLost: growth("packetsLost"),
+    height: after.frameHeight ?? 0,
+  };
+}
+
+// What follows runs in pages.
+
+async function joinBare({ room, token }) {
+  const { GreenroomClient } = await import("/sdk/index.js");
+  const client = new GreenroomClient({ room, token });
+  globalThis.greenroom = client;
+  globalThis.connection = () => client.watching.pc;
+  const video = document.createElement("video");
+  document.body.append(video);
+  client.attach(0, video);
+  await client.connect();
+}
+
+async function offerDirectly(maxBitrate) {
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { frameRate: 30 } });
+  const pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+  globalThis.pc = pc;
+  for (const track of stream.getTracks()) {
+    if (track.kind === "video") track.contentHint = "motion";
+    const encodings = [{ maxBitrate: track.kind === "video" ? maxBitrate : 64_000 }];
+    const transceiver = pc.addTransceiver(track, { direction: "sendonly", streams: [stream], sendEncodings: encodings });
+    if (track.kind !== "video") continue;
+    const rank = ({ mimeType }) => (mimeType === "video/VP8" ? 0 : 1);
+    transceiver.setCodecPreferences([...RTCRtpSender.getCapabilities("video").codecs].sort((a, b) => rank(a) - rank(b)));
+  }
+  await pc.setLocalDescription();
+  while (pc.iceGatheringState !== "complete") {
+    await new Promise((resolve) => {
+      pc.addEventListener("icegatheringstatechange", resolve, { once: true });
+    });
+  }
+  return pc.localDescription.sdp;
+}
+
+async function answerDirectly(sdp) {
+  const pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+  globalThis.connection = () => pc;
+  const video = document.createElement("video");
+  video.autoplay = true;
+  document.body.append(video);
+  pc.addEventListener("track", ({ streams }) => {
+    video.srcObject = streams[0];
+  });
+  await pc.setRemoteDescription({ type: "offer", sdp });
+  await pc.setLocalDescription();
+  while (pc.iceGatheringState !== "complete") {
+    await new Promise((resolve) => {
+      pc.addEventListener("icegatheringstatechange", resolve, { once: true });
+    });
+  }
+  return pc.localDescription.sdp;
+}
+
+function acceptDirectly(sdp) {
+  return globalThis.pc.setRemoteDescription({ type: "answer", sdp });
+}
+
+function noteFrames() {
+  const video = document.querySelector("video");
+  globalThis.frameTimes = [];
+  const next = () => {
+    globalThis.frameTimes.push(performance.timeOrigin + performance.now());
+    video.requestVideoFrameCallback(next);
+  };
+  video.requestVideoFrameCallback(next);
+}
+
+/** The video's counters; the connection may be another one than before, then they begin anew. */
+async function inbound() {
+  const found = [];
+  for (const report of (await globalThis.connection().getStats()).values()) {
+    if (report.type === "inbound-rtp" && report.kind === "video") found.push(report);
+  }
+  const report = found.sort((a, b) => (b.framesDecoded ?? 0) - (a.framesDecoded ?? 0))[0];
+  return { ...report, timestamp: performance.now() };
+}
