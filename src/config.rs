@@ -92,6 +92,10 @@ pub struct Media {
     pub hold_ms: u8,
     /// Milliseconds that media may have waited unread when the server is overloaded; what is older is dropped.
     pub late_ms: u16,
+    /// Bits per second that a new viewer is sent at first.
+    pub downlink_start_bps: u64,
+    /// Most bits per second that one viewer is sent of what comes in layers.
+    pub downlink_max_bps: u64,
 }
 
 /// The `[tokens]` table.
@@ -133,7 +137,7 @@ impl Default for Http {
 
 impl Default for Media {
     fn default() -> Self {
-        let SfuConfig { uplink_bps, uplink_packets, hold, late } = SfuConfig::default();
+        let SfuConfig { uplink_bps, uplink_packets, hold, late, downlink } = SfuConfig::default();
         Self {
             port: 7882,
             tcp_port: 7882,
@@ -148,6 +152,8 @@ impl Default for Media {
             uplink_packets,
             hold_ms: hold.as_millis() as u8,
             late_ms: late.as_millis() as u16,
+            downlink_start_bps: downlink.start_bps,
+            downlink_max_bps: downlink.max_bps,
         }
     }
 }
@@ -214,6 +220,9 @@ impl Config {
             self.media.late_ms >= 100,
             "media.late_ms must be at least 100: a short stall would lose media"
         );
+        let (start, max) = (self.media.downlink_start_bps, self.media.downlink_max_bps);
+        ensure!(start >= 100_000, "media.downlink_start_bps must be at least 100000");
+        ensure!(start <= max, "media.downlink_max_bps must be at least media.downlink_start_bps");
         for origin in &self.http.embed {
             let name = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
             let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]*".contains(&b);

@@ -25,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::net::plane::{MediaConfig, MediaPlane};
 use crate::net::tcp::TcpConfig;
 use crate::sfu::SfuConfig;
+use crate::sfu::bandwidth::estimator::EstimatorConfig;
 
 /// How often expired promo coins go back to the budget. Trade: they cannot be spent once they have
 /// expired, so only the books wait for it.
@@ -161,6 +162,11 @@ fn media_config(config: &Config) -> MediaConfig {
             uplink_packets: media.uplink_packets,
             hold: Duration::from_millis(media.hold_ms.into()),
             late: Duration::from_millis(media.late_ms.into()),
+            downlink: EstimatorConfig {
+                start_bps: media.downlink_start_bps,
+                max_bps: media.downlink_max_bps,
+                ..EstimatorConfig::default()
+            },
         },
         ..MediaConfig::default()
     }

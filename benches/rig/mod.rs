@@ -118,7 +118,8 @@ impl Rig {
         for number in 0..viewers {
             rig.add((number % u16::from(shards)) as u8, watch(number));
         }
-        rig.run_until(|rig| rig.peers.iter().all(Peer::connected));
+        let served = |core: &Sfu| core.population().connecting == 0;
+        rig.run_until(|rig| rig.peers.iter().all(Peer::connected) && rig.cores.iter().all(served));
         rig
     }
 

@@ -200,7 +200,12 @@ mod tests {
 
     #[test]
     fn media_times_have_their_limits() {
-        for (option, good, bad) in [("media.hold_ms", "20", "21"), ("media.late_ms", "100", "99")] {
+        for (option, good, bad) in [
+            ("media.hold_ms", "20", "21"),
+            ("media.late_ms", "100", "99"),
+            ("media.downlink_start_bps", "100000", "99999"),
+            ("media.downlink_max_bps", "500000", "499999"),
+        ] {
             assert!(Config::load(&source(&[], &[(option, good)])).is_ok(), "{option}");
             assert!(refused(&[], &[(option, bad)]).contains(option), "{option}");
         }

@@ -315,6 +315,7 @@ impl Shard {
             (Count::Recovered, core.recovered),
             (Count::RelayedOut, core.relayed_out),
             (Count::RelayedIn, core.relayed_in),
+            (Count::ProbePackets, core.probe_packets),
             (Count::LayerChanges, core.layer_changes),
             (Count::Handshakes, core.handshakes),
             (Count::TransportsClosed, core.closed),

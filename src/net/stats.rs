@@ -52,6 +52,7 @@ counts! {
     Recovered => "greenroom_recovered_total", "Packets recovered by retransmission from a publisher.";
     RelayedOut => "greenroom_relayed_out_total", "Frame parts sent to another shard.";
     RelayedIn => "greenroom_relayed_in_total", "Frame parts received from another shard.";
+    ProbePackets => "greenroom_probe_packets_total", "RTP packets sent again to find out what a viewer's network takes.";
     LayerChanges => "greenroom_layer_changes_total", "Slots that changed from one simulcast layer to another.";
     Handshakes => "greenroom_handshakes_total", "DTLS handshakes completed.";
     TransportsClosed => "greenroom_transports_closed_total", "Transports that ended, for any reason.";

@@ -132,4 +132,6 @@ pub struct TrackOut {
     pub rtx_ssrc: Option<u32>,
     /// Payload type per codec on this transport, as the peer accepted them.
     pub codecs: Vec<CodecParameters>,
+    /// Header extension id of the transport-wide number (1-14), if the peer tells what of it arrives.
+    pub transport_cc: Option<u8>,
 }

@@ -68,6 +68,8 @@ pub struct Counters {
     pub relayed_out: u64,
     /// Slabs received from other shards.
     pub relayed_in: u64,
+    /// Packets sent again to find out what a viewer's network takes.
+    pub probe_packets: u64,
     /// Slots that changed from one simulcast layer to another.
     pub layer_changes: u64,
     /// Handshakes completed.
@@ -96,6 +98,7 @@ impl Default for Counters {
             recovered: 0,
             relayed_out: 0,
             relayed_in: 0,
+            probe_packets: 0,
             layer_changes: 0,
             handshakes: 0,
             closed: 0,
@@ -107,6 +110,11 @@ impl Counters {
     /// Count one drop.
     pub fn drop(&mut self, reason: DropReason) {
         self.drops[reason as usize] += 1;
+    }
+
+    /// Count several drops.
+    pub fn drops(&mut self, reason: DropReason, count: u32) {
+        self.drops[reason as usize] += u64::from(count);
     }
 
     /// How often `reason` was counted.

@@ -159,13 +159,9 @@ impl Sfu {
         };
         let Publication { id, ring, clock, subscriptions, .. } = publication;
         let Some(subscription) = subscriptions.get_mut(*position as usize) else { return false };
-        let (Some(sender), Some(path)) =
-            (session.transport.srtp_sender(), session.transport.path())
-        else {
-            return false;
-        };
+        let Some(mut link) = session.link() else { return false };
         let counters = &mut self.counters;
-        if subscription.replay(now, ring, sender, path, egress, counters) == 0 {
+        if subscription.replay(now, ring, &mut link, egress, counters) == 0 {
             return false;
         }
         counters.replays += 1;
@@ -285,7 +281,7 @@ impl Riders {
         &mut self,
         now: Instant,
         video: &mut Subscription,
-        session: &Session,
+        session: &mut Session,
         egress: &mut Egress<'_>,
         counters: &mut Counters,
     ) {
@@ -295,9 +291,8 @@ impl Riders {
             video.rider = position;
         }
         let Some(slot) = self.slots.get_mut(video.rider as usize) else { return };
-        let transport = &session.transport;
-        if let (Some(sender), Some(path)) = (transport.srtp_sender(), transport.path()) {
-            slot.ride(now, &self.slab, sender, path, egress, counters);
+        if let Some(mut link) = session.link() {
+            slot.ride(now, &self.slab, &mut link, egress, counters);
         }
     }
 }
@@ -314,18 +309,16 @@ fn position_in(session: &Session, at: u32) -> Option<u32> {
 fn deliver(
     now: Instant,
     subscription: &mut Subscription,
-    session: &Session,
+    session: &mut Session,
     slab: &Slab,
     egress: &mut Egress<'_>,
     counters: &mut Counters,
 ) -> Result<(), DropReason> {
-    let transport = &session.transport;
-    if !transport.may_send(now) {
+    if !session.transport.may_send(now) {
         return Err(DropReason::NoConsent);
     }
-    let sender = transport.srtp_sender().ok_or(DropReason::NoKeys)?;
-    let path = transport.path().ok_or(DropReason::NoConsent)?;
-    subscription.forward(now, slab, sender, path, egress, counters)
+    let mut link = session.link().ok_or(DropReason::NoKeys)?;
+    subscription.forward(now, slab, &mut link, egress, counters)
 }
 
 /// Send a sender report for one slot.

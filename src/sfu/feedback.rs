@@ -97,6 +97,22 @@ impl Sfu {
                     self.on_key_frame_request(now, index, entry.ssrc, egress);
                 }
             }
+            Packet::TransportFeedback(feedback) => {
+                let Some(downlink) = self.downlink_mut(index) else { return };
+                let (outcome, changed) = downlink.on_feedback(now, feedback);
+                for (reason, count) in outcome.drops() {
+                    self.counters.drops(reason, count);
+                }
+                if changed {
+                    self.allocate(now, index, egress);
+                }
+            }
+            Packet::Remb(remb) => {
+                let Some(downlink) = self.downlink_mut(index) else { return };
+                if downlink.on_remb(now, remb.bitrate_bps) {
+                    self.allocate(now, index, egress);
+                }
+            }
             _ => {}
         }
     }
@@ -126,17 +142,13 @@ impl Sfu {
         let Some(publication) = publication_mut(&mut self.publications, publication) else {
             return;
         };
-        let (Some(sender), Some(path)) =
-            (session.transport.srtp_sender(), session.transport.path())
-        else {
-            return;
-        };
+        let Some(mut link) = session.link() else { return };
         let ring = &publication.ring;
         let Some(subscription) = publication.subscriptions.get_mut(position) else { return };
         for sequence in sequences {
             let counters = &mut self.counters;
             if let Err(reason) =
-                subscription.retransmit(now, sequence, ring, sender, path, egress, counters)
+                subscription.retransmit(now, sequence, ring, &mut link, egress, counters)
             {
                 self.counters.drop(reason);
             }

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use signaling::media::{MediaKind, TransportId};
 
 use super::bandwidth::allocation::{Demand, Layers, divide};
+use super::bandwidth::downlink::Downlink;
 use super::egress::Egress;
-use super::publication::ids_of;
+use super::publication::{Publication, ids_of};
 use super::relay::RelayMessage;
 use super::session::{Place, Role};
 use super::slab::PublicationId;
@@ -21,6 +22,8 @@ use super::{Sfu, publication_mut, session_mut};
 /// viewers for up to twice this and a key frame; a shorter window may find none of the frames of a camera in
 /// the dark (10 a second, some of them dropped) and take that for the end.
 pub const MEASURE_EVERY: Duration = Duration::from_millis(200);
+/// What one sound slot takes, bit/s: Opus as browsers send it, with its headers.
+const SOUND_BPS: u64 = 60_000;
 /// Share of a new window in a layer's rate. Trade: a window holds six frames, and a key frame is as large as ten
 /// others; less would follow a change of scene for seconds.
 const NEW_SHARE: f64 = 0.125;
@@ -79,25 +82,72 @@ impl Sfu {
     }
 
     /// The layer a slot begins with when it is given this track.
-    pub(super) fn first_layer(&mut self, index: u32, track: PublicationId) -> PublicationId {
+    pub(super) fn first_layer(
+        &mut self,
+        now: Instant,
+        index: u32,
+        track: PublicationId,
+    ) -> PublicationId {
         let Some(layers) =
             self.layers.get(&track.transport).filter(|_| track.kind == MediaKind::Video)
         else {
             return track;
         };
         let mut demand = [Demand { slot: 0, layers: *layers, present: None, chosen: 0 }];
-        divide(&mut demand, self.budget(index));
+        divide(&mut demand, self.budget(now, index));
         PublicationId { layer: demand[0].chosen, ..track }
     }
 
-    /// Bits per second a viewer's network takes; `None` = its client tells us nothing.
-    fn budget(&self, _index: u32) -> Option<u64> {
-        None
+    /// Bits per second of video a viewer's network takes; `None` = its client tells us nothing.
+    fn budget(&self, now: Instant, index: u32) -> Option<u64> {
+        let session = self.sessions.get(index as usize)?.as_ref()?;
+        let Role::Watch(watcher) = &session.role else { return None };
+        let sound = watcher.slots.iter().filter(|slot| {
+            slot.track.kind == MediaKind::Audio && matches!(slot.place, Place::Attached { .. })
+        });
+        let total = session.downlink.as_ref()?.budget_bps(now)?;
+        Some(total.saturating_sub(sound.count() as u64 * SOUND_BPS))
+    }
+
+    /// Keep an account of what a viewer's network takes, if it said that it reports what arrives.
+    pub(super) fn open_downlink(&mut self, now: Instant, index: u32) {
+        let Some(session) = session_mut(&mut self.sessions, index) else { return };
+        let Role::Watch(watcher) = &session.role else { return };
+        let reports = watcher.slots.iter().any(|slot| slot.track.transport_cc.is_some());
+        if reports && session.downlink.is_none() {
+            session.downlink = Some(Box::new(Downlink::new(now, self.config.downlink)));
+        }
+    }
+
+    pub(super) fn downlink_mut(&mut self, index: u32) -> Option<&mut Downlink> {
+        session_mut(&mut self.sessions, index)?.downlink.as_deref_mut()
+    }
+
+    /// Send what a probe of a viewer's network is due.
+    pub(super) fn send_probe(&mut self, now: Instant, index: u32, egress: &mut Egress<'_>) {
+        let Some(bytes) = self.downlink_mut(index).and_then(|downlink| downlink.probe_bytes(now))
+        else {
+            return;
+        };
+        let Some(session) = session_mut(&mut self.sessions, index) else { return };
+        let Role::Watch(watcher) = &session.role else { return };
+        let mut video = watcher.slots.iter().filter(|slot| slot.track.transport_cc.is_some());
+        let place = video.find_map(|slot| match slot.place {
+            Place::Attached { publication, position } => Some((publication, position)),
+            Place::Parked(_) => None,
+        });
+        let Some((at, position)) = place else { return };
+        let Some(publication) = publication_mut(&mut self.publications, at) else { return };
+        let Publication { ring, subscriptions, .. } = publication;
+        let Some(subscription) = subscriptions.get_mut(position as usize) else { return };
+        if let Some(mut link) = session.link() {
+            subscription.probe(now, bytes, ring, &mut link, egress, &mut self.counters);
+        }
     }
 
     /// Choose a layer for each of a viewer's slots, and let those that change wait for it.
     pub(super) fn allocate(&mut self, now: Instant, index: u32, egress: &mut Egress<'_>) {
-        let budget = self.budget(index);
+        let budget = self.budget(now, index);
         let Some(session) = session_mut(&mut self.sessions, index) else { return };
         let Role::Watch(watcher) = &session.role else { return };
         let mut demands = Vec::new();
@@ -115,6 +165,12 @@ impl Sfu {
             }
         }
         divide(&mut demands, budget);
+        if let Some(downlink) = self.downlink_mut(index) {
+            let best: u64 = demands.iter().map(|demand| demand.layers.best_bps()).sum();
+            let given: u64 = demands.iter().map(Demand::chosen_bps).sum();
+            // What climbing takes, and the sound beside it.
+            downlink.set_wanted(now, best * 5 / 4 + 2 * SOUND_BPS, given < best);
+        }
         for demand in demands {
             self.aim(now, index, demand.slot, demand.chosen, egress);
         }

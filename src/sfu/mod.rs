@@ -28,6 +28,7 @@ pub mod relay;
 mod repair;
 mod session;
 pub mod slab;
+mod slots;
 mod stage;
 mod subscription;
 mod timers;
@@ -43,6 +44,7 @@ use crate::rtp::packet::{PacketKind, RtpHeader};
 use crate::rtp::rtx;
 
 use bandwidth::allocation::Layers;
+use bandwidth::estimator::EstimatorConfig;
 use bandwidth::policer::Verdict;
 use counters::{Counters, Population};
 use demux::Demux;
@@ -77,6 +79,8 @@ pub struct SfuConfig {
     /// Longest media may have waited unread, in the socket or between shards. Trade: past its capacity a
     /// shard is this late at most, and loses what is older; a stall shorter than this loses nothing.
     pub late: Duration,
+    /// Bounds of the estimate of what a viewer's network takes.
+    pub downlink: EstimatorConfig,
 }
 
 impl Default for SfuConfig {
@@ -86,6 +90,7 @@ impl Default for SfuConfig {
             uplink_packets: 2_500,
             hold: Duration::from_millis(2),
             late: Duration::from_millis(300),
+            downlink: EstimatorConfig::default(),
         }
     }
 }

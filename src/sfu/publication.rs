@@ -25,6 +25,9 @@ pub const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(500);
 /// message saves nine tenths of its cost, and is heard as this much more delay on the packets that wait.
 pub const RIDER_WAITS: Duration = Duration::from_millis(5);
 
+/// Bytes of a datagram beside the payload: RTP header with the transport-wide number, and the GCM tag.
+const PACKET_OVERHEAD: usize = 36;
+
 /// A publication as one shard sees it: the ring, the viewers' slots and, on the publisher's own
 /// shard, the receive side.
 #[derive(Debug)]
@@ -189,7 +192,7 @@ pub struct Intake {
     pub ready: bool,
     building: Option<Arc<Slab>>,
     spacing: Spacing,
-    /// Payload bytes since the rate was measured.
+    /// Bytes of datagrams since the rate was measured.
     bytes: u64,
     /// Timestamp of the newest frame begun, to tell a frame's first slab from a later part.
     last_frame: Option<u32>,
@@ -258,7 +261,7 @@ impl Intake {
         ring.clear();
     }
 
-    /// Payload bytes since this was asked last.
+    /// Bytes of the datagrams that went on, since this was asked last.
     pub fn take_bytes(&mut self) -> u64 {
         std::mem::take(&mut self.bytes)
     }
@@ -332,7 +335,7 @@ impl Publication {
         if payload.len() > MAX_PAYLOAD {
             return Err(DropReason::RtpMalformed);
         }
-        intake.bytes += payload.len() as u64;
+        intake.bytes += (payload.len() + PACKET_OVERHEAD) as u64;
         let facts = codec::describe(codec, payload).map_err(|_| DropReason::CodecMalformed)?;
         let sequence = receiver.without_padding(sequence).ok_or(DropReason::TooLate)?;
         if facts.key_frame_start {

@@ -6,9 +6,10 @@ use signaling::media::{RoomKey, Seat, TransportId};
 
 use crate::rtp::track::TrackOut;
 
+use super::bandwidth::downlink::Downlink;
 use super::egress::Path;
 use super::publisher::Publisher;
-use super::subscription::Subscription;
+use super::subscription::{Link, Subscription};
 use super::transport::{Profile, Transport};
 
 /// One transport on this shard.
@@ -32,6 +33,8 @@ pub struct Session {
     pub ufrags: Vec<String>,
     /// The deadline in the heap that counts.
     pub wake: Option<Instant>,
+    /// What a viewer's network takes; once it said that it reports what arrives.
+    pub downlink: Option<Box<Downlink>>,
     /// Direction.
     pub role: Role,
 }
@@ -88,6 +91,13 @@ impl Session {
         self.profile.is_some()
     }
 
+    /// Where packets for this viewer go, once it has keys and a path.
+    pub fn link(&mut self) -> Option<Link<'_>> {
+        let sender = self.transport.srtp_sender()?;
+        let path = self.transport.path()?;
+        Some(Link { sender, path, downlink: self.downlink.as_deref_mut() })
+    }
+
     /// The earliest moment something must happen here without a packet.
     #[must_use]
     pub fn next_wake(&self, now: Instant) -> Option<Instant> {
@@ -98,7 +108,8 @@ impl Session {
         let lost = (self.is_connected() && !self.lost)
             .then(|| self.transport.last_authenticated().map(|at| at + self.lost_after))
             .flatten();
-        [self.transport.poll_timeout(), feedback, lost]
+        let probe = self.downlink.as_ref().and_then(|downlink| downlink.next_due());
+        [self.transport.poll_timeout(), feedback, lost, probe]
             .into_iter()
             .flatten()
             .min()
@@ -110,4 +121,4 @@ impl Session {
 // session it reads the few lines of its transport, and the rest makes a thousand viewers a megabyte. What
 // is rare belongs into a box.
 const _: () = assert!(size_of::<Subscription>() <= 256);
-const _: () = assert!(size_of::<Session>() <= 768);
+const _: () = assert!(size_of::<Session>() <= 784);

@@ -12,14 +12,52 @@ use crate::rtp::rtcp::SenderInfo;
 use crate::rtp::seq::timestamp_is_newer;
 use crate::rtp::track::{Codec, TrackOut};
 
+use super::bandwidth::downlink::Downlink;
 use super::counters::Counters;
 use super::drop_reason::DropReason;
 use super::egress::{Egress, Path};
 use super::picture::PictureCounters;
 use super::relay::ClockPair;
 use super::repair::Repair;
-use super::slab::{MAX_PAYLOAD, PublicationId, Run, Slab, SlabPacket, SlabRing};
+use super::slab::{PublicationId, Run, Slab, SlabPacket, SlabRing};
 use super::transport::SrtpSender;
+
+mod repeat;
+
+use repeat::Rewritten;
+
+/// Where a slot's packets go.
+pub struct Link<'a> {
+    /// What seals them.
+    pub sender: &'a SrtpSender,
+    /// The peer's address.
+    pub path: Path,
+    /// The account of what went there, if the peer tells what of it arrives.
+    pub downlink: Option<&'a mut Downlink>,
+}
+
+/// An RTP header as it goes out, the transport-wide number included where the slot has one.
+struct Header {
+    bytes: [u8; FIXED_HEADER_LEN + 8],
+    len: usize,
+}
+
+impl Header {
+    /// `wide`: id of the header extension, and the number (RFC 8285 one-byte form).
+    fn new(fixed: FixedHeader, wide: Option<(u8, u16)>) -> Self {
+        let mut bytes = [0; FIXED_HEADER_LEN + 8];
+        bytes[..FIXED_HEADER_LEN].copy_from_slice(&fixed.to_bytes());
+        let Some((id, number)) = wide else { return Self { bytes, len: FIXED_HEADER_LEN } };
+        bytes[0] |= 0x10;
+        let [high, low] = number.to_be_bytes();
+        bytes[FIXED_HEADER_LEN..].copy_from_slice(&[0xbe, 0xde, 0, 1, (id << 4) | 1, high, low, 0]);
+        Self { bytes, len: bytes.len() }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
 
 /// How much closer the frames of a replay are than they were: 33 ms become 1 ms.
 const REPLAY_SQUEEZE: u32 = 32;
@@ -34,31 +72,6 @@ const fn padding_table() -> [[u8; 9]; 9] {
         n += 1;
     }
     table
-}
-
-/// A payload that differs from the shared one, copied together for sealing: 14 ns, paid only by
-/// retransmissions and by slots whose picture numbers are shifted.
-struct Rewritten {
-    bytes: [u8; MAX_PAYLOAD + 2],
-    len: usize,
-}
-
-impl Rewritten {
-    /// `prefix`, then `head`, then what of `payload` the head does not replace.
-    fn new(prefix: &[u8], head: &[u8], payload: &[u8]) -> Self {
-        let mut this = Self { bytes: [0; MAX_PAYLOAD + 2], len: 0 };
-        for part in [prefix, head, payload.get(head.len()..).unwrap_or_default()] {
-            if let Some(place) = this.bytes.get_mut(this.len..this.len + part.len()) {
-                place.copy_from_slice(part);
-                this.len += part.len();
-            }
-        }
-        this
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
 }
 
 /// Maps one source to the slot's numbers.
@@ -109,6 +122,10 @@ fn payload_types(track: &TrackOut) -> PayloadTypes {
     types
 }
 
+fn wide_id(track: &TrackOut) -> Option<u8> {
+    track.transport_cc.filter(|_| track.rtx_ssrc.is_some())
+}
+
 /// The outgoing state of one slot of one viewer.
 #[derive(Debug)]
 pub struct Subscription {
@@ -119,6 +136,9 @@ pub struct Subscription {
     /// Our SSRC.
     pub ssrc: u32,
     rtx_ssrc: Option<u32>,
+    /// Header extension id of the transport-wide number. Only where repairs have a stream of their own: a packet
+    /// sent twice would need the same number twice.
+    transport_cc: Option<u8>,
     clock_rate: u32,
     needs_key_frame: bool,
     payload_types: PayloadTypes,
@@ -153,6 +173,7 @@ impl Subscription {
             track: index,
             ssrc: track.ssrc,
             rtx_ssrc: track.rtx_ssrc,
+            transport_cc: wide_id(track),
             clock_rate,
             needs_key_frame: clock_rate == 90_000,
             payload_types: payload_types(track),
@@ -181,8 +202,7 @@ impl Subscription {
         &mut self,
         now: Instant,
         slab: &Slab,
-        sender: &SrtpSender,
-        path: Path,
+        link: &mut Link<'_>,
         egress: &mut Egress<'_>,
         counters: &mut Counters,
     ) -> Result<(), DropReason> {
@@ -192,7 +212,7 @@ impl Subscription {
             return Ok(());
         }
         for run in slab.runs() {
-            self.send_run(&anchor, slab, *run, sender, path, egress, counters);
+            self.send_run(now, &anchor, slab, *run, link, egress, counters);
         }
         self.note_sent(now, &anchor, slab);
         Ok(())
@@ -204,18 +224,17 @@ impl Subscription {
         &mut self,
         now: Instant,
         slab: &Slab,
-        sender: &SrtpSender,
-        path: Path,
+        link: &mut Link<'_>,
         egress: &mut Egress<'_>,
         counters: &mut Counters,
     ) {
         let [packet] = slab.packets() else { return };
-        let len = FIXED_HEADER_LEN + slab.payload(packet).len() + sender.overhead();
-        if !egress.can_ride(path, len) {
+        let len = FIXED_HEADER_LEN + slab.payload(packet).len() + link.sender.overhead();
+        if !egress.can_ride(link.path, len) {
             return;
         }
         let Ok(anchor) = self.anchored_in_time(now, slab) else { return };
-        self.seal(&anchor, slab, packet, sender, egress.buffer(), counters);
+        self.seal(&anchor, slab, packet, link, egress.buffer(), counters);
         egress.ride();
         counters.rides += 1;
         self.ridden = Some(packet.sequence);
@@ -236,8 +255,7 @@ impl Subscription {
         &mut self,
         now: Instant,
         ring: &SlabRing,
-        sender: &SrtpSender,
-        path: Path,
+        link: &mut Link<'_>,
         egress: &mut Egress<'_>,
         counters: &mut Counters,
     ) -> usize {
@@ -246,27 +264,32 @@ impl Subscription {
         if self.anchor.is_some() || self.anchored(now, first, Some(last.timestamp)).is_err() {
             return 0;
         }
-        gop.filter(|slab| self.forward(now, slab, sender, path, egress, counters).is_ok()).count()
+        gop.filter(|slab| self.forward(now, slab, link, egress, counters).is_ok()).count()
     }
 
     #[expect(clippy::too_many_arguments, reason = "the hot path passes what it has, uncopied")]
     fn send_run(
         &mut self,
+        now: Instant,
         anchor: &Anchor,
         slab: &Slab,
         run: Run,
-        sender: &SrtpSender,
-        path: Path,
+        link: &mut Link<'_>,
         egress: &mut Egress<'_>,
         counters: &mut Counters,
     ) {
         let start = egress.begin();
         let mut segment = 0;
         for packet in slab.run(run) {
-            let sealed = self.seal(anchor, slab, packet, sender, egress.buffer(), counters);
+            let sealed = self.seal(anchor, slab, packet, link, egress.buffer(), counters);
             segment = segment.max(sealed);
         }
-        egress.commit(path, start, segment);
+        if self.transport_cc.is_some()
+            && let Some(downlink) = &mut link.downlink
+        {
+            downlink.note_message(now, segment);
+        }
+        egress.commit(link.path, start, segment);
         counters.messages_out += 1;
     }
 
@@ -276,20 +299,20 @@ impl Subscription {
         anchor: &Anchor,
         slab: &Slab,
         packet: &SlabPacket,
-        sender: &SrtpSender,
+        link: &mut Link<'_>,
         out: &mut Vec<u8>,
         counters: &mut Counters,
     ) -> usize {
         let index = anchor.index(packet);
         let payload = slab.payload(packet);
-        let header = self.header(anchor, slab, packet, index);
+        let header = Header::new(self.header(anchor, slab, packet, index), self.wide_number(link));
         let padding = &PADDING[packet.pad as usize][..packet.pad as usize];
         let before = out.len();
         match packet.picture.apply(payload, anchor.picture) {
-            None => sender.seal_rtp(&header, payload, padding, index, out),
+            None => link.sender.seal_rtp(header.bytes(), payload, padding, index, out),
             Some(head) => {
                 let rewritten = Rewritten::new(&[], head.bytes(), payload);
-                sender.seal_rtp(&header, rewritten.bytes(), padding, index, out);
+                link.sender.seal_rtp(header.bytes(), rewritten.bytes(), padding, index, out);
             }
         }
         let sealed = out.len() - before;
@@ -303,7 +326,12 @@ impl Subscription {
         sealed
     }
 
-    fn header(&self, anchor: &Anchor, slab: &Slab, packet: &SlabPacket, index: u64) -> [u8; 12] {
+    /// The next transport-wide number, with the id of its extension.
+    fn wide_number(&self, link: &mut Link<'_>) -> Option<(u8, u16)> {
+        Some((self.transport_cc?, link.downlink.as_mut()?.take_number()))
+    }
+
+    fn header(&self, anchor: &Anchor, slab: &Slab, packet: &SlabPacket, index: u64) -> FixedHeader {
         FixedHeader {
             padding: packet.pad > 0,
             marker: packet.marker,
@@ -312,7 +340,6 @@ impl Subscription {
             timestamp: anchor.timestamp(slab.timestamp),
             ssrc: self.ssrc,
         }
-        .to_bytes()
     }
 
     /// The anchor for this slab, which is refused if the slot began behind it.
@@ -374,83 +401,13 @@ impl Subscription {
         let types = payload_types(track);
         let same = types == self.payload_types && track.rtx_ssrc == self.rtx_ssrc;
         (self.payload_types, self.rtx_ssrc) = (types, track.rtx_ssrc);
+        self.transport_cc = wide_id(track);
         self.anchor = self.anchor.filter(|_| same);
     }
 
     /// The source left the slot: the next one is a new stream even if it is the same publication.
     pub fn release(&mut self) {
         self.anchor = None;
-    }
-
-    /// Answer a NACK for `sequence` from the publication's cache.
-    ///
-    /// # Errors
-    /// Why nothing is sent again.
-    #[expect(clippy::too_many_arguments, reason = "the hot path passes what it has, uncopied")]
-    pub fn retransmit(
-        &mut self,
-        now: Instant,
-        sequence: u16,
-        ring: &SlabRing,
-        sender: &SrtpSender,
-        path: Path,
-        egress: &mut Egress<'_>,
-        counters: &mut Counters,
-    ) -> Result<(), DropReason> {
-        let anchor = self.anchor.ok_or(DropReason::NackTooLate)?;
-        let behind = (self.next_index as u16).wrapping_sub(sequence);
-        let index =
-            self.next_index.checked_sub(u64::from(behind)).ok_or(DropReason::NackUnknown)?;
-        if behind == 0 || behind > 0x7fff {
-            return Err(DropReason::NackUnknown);
-        }
-        let incoming = index.wrapping_add_signed(-anchor.distance);
-        if incoming < anchor.first {
-            return Err(DropReason::NackTooLate);
-        }
-        let (slab, packet) = ring.find(incoming).ok_or(DropReason::NackTooLate)?;
-        if slab.epoch != anchor.epoch {
-            return Err(DropReason::NackTooLate);
-        }
-        let payload = slab.payload(packet);
-        let repair = self.repair.get_or_insert_with(|| Box::new(Repair::new(now, self.octets)));
-        repair.spend(now, index, payload.len(), self.octets, self.round_trip)?;
-        let start = egress.begin();
-        let out = egress.buffer();
-        let patched = packet.picture.apply(payload, anchor.picture);
-        let head = patched.as_ref().map_or(&[][..], |head| head.bytes());
-        match (self.rtx_ssrc, anchor.rtx_payload_type) {
-            (Some(ssrc), Some(payload_type)) => {
-                let rtx_index = self.next_rtx_index;
-                self.next_rtx_index += 1;
-                let header = FixedHeader {
-                    padding: false,
-                    marker: packet.marker,
-                    payload_type,
-                    sequence: rtx_index as u16,
-                    timestamp: anchor.timestamp(slab.timestamp),
-                    ssrc,
-                };
-                // RFC 4588: the original number, then the original payload.
-                let repeated = Rewritten::new(&(index as u16).to_be_bytes(), head, payload);
-                sender.seal_rtp(&header.to_bytes(), repeated.bytes(), &[], rtx_index, out);
-            }
-            // The same bytes again under the same index: header, padding and payload are functions
-            // of slab and anchor alone, so the nonce is not reused for anything new.
-            _ => {
-                let header = self.header(&anchor, slab, packet, index);
-                let padding = &PADDING[packet.pad as usize][..packet.pad as usize];
-                let repeated = Rewritten::new(&[], head, payload);
-                sender.seal_rtp(&header, repeated.bytes(), padding, index, out);
-            }
-        }
-        let sealed = egress.buffer().len() - start;
-        egress.commit(path, start, sealed);
-        counters.retransmissions += 1;
-        counters.packets_out += 1;
-        counters.bytes_out += sealed as u64;
-        counters.messages_out += 1;
-        Ok(())
     }
 
     /// Whether a sender report should follow the packets just sent: the first after an anchor, so

@@ -210,7 +210,13 @@ fn the_watch_offer_has_the_promised_order_and_dialect() {
     }
     assert!(text.contains("a=sctp-port:5000\r\na=max-message-size:16384\r\n"));
     assert!(text.contains(" UDP/TLS/RTP/SAVPF 96 97 98 99 102 103 104 105\r\n"));
-    assert!(!text.contains("a=extmap"), "no header extensions towards viewers");
+    for media in &description.media_descriptions {
+        let video = media.media_name.media == "video";
+        let named = attribute(media, "extmap").is_some_and(|line| line.contains("transport-wide"));
+        assert_eq!(named, video, "sound has no stream for repairs");
+        assert!(!video || has(media, "rtcp-fb"));
+    }
+    assert_eq!(text.matches("transport-cc\r\n").count(), 4 * 4, "each codec of each video slot");
     assert!(text.contains("a=msid:seat1 v1\r\n") && text.contains("a=msid:screen s\r\n"));
 
     let before = offer.slots().to_vec();

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use signaling::media::{Audience, CloseReason, MediaEvent, MediaKind, RoomKey, Seat};
 
+use greenroom::load::network::Conditions;
 use greenroom::sfu::command::ShardCommand;
 use greenroom::sfu::drop_reason::DropReason;
 use media::{Media, facts};
@@ -367,9 +368,9 @@ fn vanished_publisher_is_lost_then_closed_and_nothing_remains() {
     assert_eq!(world.shards[0].transports(), 0);
 }
 
-/// Packets a frame has in the layer that a viewer sees at present.
+/// Packets a frame has in the layer that a viewer sees at present; 0 before the first.
 fn present_layer(world: &World, viewer: usize) -> u16 {
-    facts(world.peers[viewer].watch().received.values().next_back().expect("media")).2
+    world.peers[viewer].watch().received.values().next_back().map_or(0, |newest| facts(newest).2)
 }
 
 /// From its first key frame on a viewer of layers has no hole, every layer it changed to began with a key
@@ -442,7 +443,6 @@ fn layers_under_loss_are_repaired_and_muted_together() {
         world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
         world.run_for(Duration::from_secs(6));
         for viewer in viewers {
-            assert_eq!(present_layer(&world, viewer), 4);
             assert!(world.peers[viewer].watch().missing(300).len() < 12);
         }
         world.command_all(&ShardCommand::SetGate { id: host, kind: MediaKind::Video, open: false });
@@ -451,5 +451,57 @@ fn layers_under_loss_are_repaired_and_muted_together() {
         let before = count(&world);
         world.run_for(Duration::from_secs(2));
         assert_eq!(count(&world), before, "no layer passes a closed gate");
+    }
+}
+
+/// When, in the last `window`, the viewer's picture first had frames of `packets` packets for good.
+fn settled_at(samples: &[(Duration, u16)], packets: u16) -> Option<Duration> {
+    let last_other = samples.iter().rposition(|(_, layer)| *layer != packets);
+    samples.get(last_other.map_or(0, |at| at + 1)).map(|(at, _)| *at)
+}
+
+/// Run for `time` and note every 50 ms which layer the viewer sees.
+fn sample(world: &mut World, viewer: usize, time: Duration) -> Vec<(Duration, u16)> {
+    const STEP: Duration = Duration::from_millis(50);
+    (1..=(time.as_millis() / STEP.as_millis()) as u32)
+        .map(|step| {
+            world.run_for(STEP);
+            (STEP * step, present_layer(world, viewer))
+        })
+        .collect()
+}
+
+#[test]
+fn a_narrow_network_gets_a_lower_layer_and_the_best_again_when_it_widens() {
+    // Layers of 230, 460 and 930 kbit/s.
+    for seed in seeds(4) {
+        println!("SIM_SEED={seed}");
+        let wide =
+            Conditions { rate_bps: Some(5_000_000), delay: Duration::from_millis(20), ..CLEAN };
+        let mut world = World::new(seed, 2, wide);
+        let host = world.add_layers(ROOM, 0, 1);
+        let narrowed = world.add_viewer(ROOM, (seed % 2) as u8, Seat::HOST);
+        let other = world.add_viewer(ROOM, 1, Seat::HOST);
+        world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
+        let beginning = sample(&mut world, narrowed, Duration::from_secs(8));
+        let best = settled_at(&beginning, 4).expect("the best layer");
+        assert!(best <= Duration::from_secs(5), "the best layer after {best:?}");
+
+        let now = world.now;
+        world.links[narrowed].down.set(now, Conditions { rate_bps: Some(600_000), ..wide });
+        let narrow = sample(&mut world, narrowed, Duration::from_secs(15));
+        let down = narrow.iter().find(|(_, layer)| *layer < 4).expect("a lower layer").0;
+        assert!(down <= Duration::from_millis(1_500), "a lower layer after {down:?}");
+        let highest =
+            narrow.iter().filter(|(at, _)| at.as_secs() >= 5).map(|(_, layer)| *layer).max();
+        assert!(highest <= Some(2), "what does not fit is not tried: {highest:?}");
+
+        let now = world.now;
+        world.links[narrowed].down.set(now, wide);
+        let again = sample(&mut world, narrowed, Duration::from_secs(10));
+        let best = settled_at(&again, 4).expect("the best layer again");
+        assert!(best <= Duration::from_secs(8), "the best layer after {best:?}");
+        assert_eq!(present_layer(&world, other), 4, "nobody else is affected");
+        assert_eq!(world.peers[other].watch().repaired, 0);
     }
 }

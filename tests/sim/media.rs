@@ -3,11 +3,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use greenroom::rtp::extensions::transport_sequence;
 use greenroom::rtp::packet::{FixedHeader, RtpHeader};
 use greenroom::rtp::rtcp::{Packet, build, packets};
+use greenroom::sfu::bandwidth::arrivals::Arrivals;
 use rtc_srtp::context::Context;
 
 const NACK_INTERVAL: Duration = Duration::from_millis(20);
+/// What libwebrtc takes at these rates.
+const FEEDBACK_INTERVAL: Duration = Duration::from_millis(60);
 
 /// Media SSRC, RTX SSRC and payload types of the video we publish or watch.
 pub const VIDEO_PT: u8 = 96;
@@ -80,6 +84,9 @@ pub struct Watch {
     key_frame_seen: bool,
     asked_at: Option<Instant>,
     pub reports: u32,
+    /// Arrivals by transport-wide number, to be told.
+    arrivals: Option<Arrivals>,
+    next_feedback: Option<Instant>,
     /// The SSRC of its sound slot, and what came there: sequence number and what the publisher counted.
     pub sound_ssrc: u32,
     pub sound: Vec<(u16, u32)>,
@@ -303,6 +310,10 @@ impl Watch {
             self.sound.push((header.sequence, count));
             return;
         }
+        let number = header.extensions(packet).find(TRANSPORT_CC).and_then(transport_sequence);
+        if let Some(number) = number {
+            self.arrivals.get_or_insert_with(|| Arrivals::new(now)).record(now, number);
+        }
         let (sequence, payload, repaired) = if header.ssrc == self.rtx_ssrc {
             assert_eq!(header.payload_type, RTX_PT);
             (u16::from_be_bytes([payload[0], payload[1]]), &payload[2..], true)
@@ -339,6 +350,17 @@ impl Watch {
             build::receiver_report(&mut request, 99, &[]);
             build::picture_loss(&mut request, 99, self.ssrc);
             out.push_back(seal.encrypt_rtcp(&request).unwrap().to_vec());
+        }
+        if self.next_feedback.is_none_or(|at| at <= now) {
+            self.next_feedback = Some(now + FEEDBACK_INTERVAL);
+            let mut feedback = Vec::new();
+            if self
+                .arrivals
+                .as_mut()
+                .is_some_and(|a| a.write_feedback(99, self.ssrc, &mut feedback))
+            {
+                out.push_back(seal.encrypt_rtcp(&feedback).unwrap().to_vec());
+            }
         }
         if self.next_nack.is_none_or(|at| at > now) {
             return;

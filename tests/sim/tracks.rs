@@ -68,6 +68,7 @@ pub fn slots_out(seat: Seat, ssrc: u32) -> Vec<TrackOut> {
         ssrc: ssrc + 2,
         rtx_ssrc: None,
         codecs: vec![opus()],
+        transport_cc: None,
     };
     let video = TrackOut {
         seat,
@@ -76,6 +77,7 @@ pub fn slots_out(seat: Seat, ssrc: u32) -> Vec<TrackOut> {
         ssrc,
         rtx_ssrc: Some(ssrc + 1),
         codecs: vec![vp8()],
+        transport_cc: Some(TRANSPORT_CC),
     };
     vec![sound, video]
 }

@@ -93,6 +93,23 @@ pub(super) fn extension_ids(description: &Description<'_>, section: &Section<'_>
     ids
 }
 
+/// The id (1-14) under which an m-line is willing to receive an extension.
+pub(super) fn receiving_id(
+    description: &Description<'_>,
+    section: &Section<'_>,
+    name: &str,
+) -> Option<u8> {
+    values(&section.attributes, "extmap").chain(values(&description.attributes, "extmap")).find_map(
+        |line| {
+            let (id, rest) = line.split_once(' ')?;
+            let (id, direction) = id.split_once('/').unwrap_or((id, "sendrecv"));
+            let willing = matches!(direction, "sendrecv" | "recvonly");
+            let same = rest.split_ascii_whitespace().next() == Some(name);
+            id.parse().ok().filter(|id| willing && same && (1..=14).contains(id))
+        },
+    )
+}
+
 /// The rids that an m-line offers to send at once (RFC 8853), the first of each list of alternatives, at
 /// most [`MAX_LAYERS`]; a single one is no simulcast. Each must have its `a=rid:... send` line.
 pub(super) fn simulcast_rids<'a>(section: &Section<'a>) -> Vec<&'a str> {

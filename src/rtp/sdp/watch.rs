@@ -1,6 +1,6 @@
 //! Our offer to a viewer: one data m-line and fixed slots, in one dialect for everybody.
 
-use super::media::{Direction, usable_kind};
+use super::media::{Direction, receiving_id, uri, usable_kind};
 use super::parse::{Description, Section};
 use super::payloads::{self, Format, Payload};
 use super::peer::peer_session;
@@ -13,6 +13,10 @@ use signaling::media::{MediaKind, Seat};
 pub const SCTP_PORT: u16 = 5000;
 /// Largest data channel message we accept, in bytes.
 pub const MAX_MESSAGE_SIZE: usize = 16_384;
+
+/// Header extension id of the transport-wide number in our offers. Sound carries none: it has no stream for
+/// repairs (see `sfu::subscription`).
+const TRANSPORT_CC: u8 = 3;
 
 /// Mid of the data m-line.
 const DATA_MID: &str = "d";
@@ -38,7 +42,7 @@ const fn dialect(codec: Codec, pt: u8, rtx_pt: Option<u8>, format: Format) -> Pa
             nack: video,
             pli: video,
             fir: video,
-            transport_cc: false,
+            transport_cc: video,
             remb: false,
         },
     }
@@ -124,7 +128,10 @@ impl WatchOffer {
                 setup,
                 rtcp_rsize: true,
                 payloads: payloads_of(slot.kind),
-                extensions: ExtensionIds::default(),
+                extensions: ExtensionIds {
+                    transport_cc: slot.transport_cc,
+                    ..ExtensionIds::default()
+                },
             };
             writer.media(local, &line);
             let stream = stream_name(slot.seat);
@@ -184,6 +191,7 @@ impl WatchOffer {
             ssrc: first,
             rtx_ssrc,
             codecs: payloads.iter().map(|payload| payload.parameters).collect(),
+            transport_cc: (kind == MediaKind::Video).then_some(TRANSPORT_CC),
         });
     }
 
@@ -259,7 +267,7 @@ fn accepted(
     }
     let answered = payloads::read(description, section, slot.kind)?;
     let mut codecs = Vec::with_capacity(slot.codecs.len());
-    for payload in answered {
+    for payload in &answered {
         let theirs = payload.parameters;
         let ours = slot.codecs.iter().find(|own| own.pt == theirs.pt && own.codec == theirs.codec);
         if let Some(own) = ours {
@@ -272,5 +280,8 @@ fn accepted(
     }
     let has_rtx = codecs.iter().any(|codec| codec.rtx_pt.is_some());
     let rtx_ssrc = slot.rtx_ssrc.filter(|_| has_rtx);
-    Ok(Some(TrackOut { codecs, rtx_ssrc, ..slot.clone() }))
+    let reports = answered.iter().any(|payload| payload.feedback.transport_cc);
+    let named = receiving_id(description, section, uri::TRANSPORT_CC);
+    let transport_cc = slot.transport_cc.filter(|id| reports && named == Some(*id));
+    Ok(Some(TrackOut { codecs, rtx_ssrc, transport_cc, ..slot.clone() }))
 }

@@ -1,6 +1,8 @@
 //! A WHEP player's offer and our answer: we send one seat in the player's own payload types.
 
-use super::media::{Direction, check_bundle, check_rtcp_mux, tagged, usable_kind};
+use super::media::{
+    Direction, check_bundle, check_rtcp_mux, receiving_id, tagged, uri, usable_kind,
+};
 use super::parse::{Description, Section};
 use super::payloads::{self, Payload};
 use super::peer::peer_session;
@@ -24,6 +26,8 @@ struct Wanted {
     section: usize,
     kind: MediaKind,
     payloads: Vec<Payload>,
+    /// Id of the transport-wide number, if the player tells what of it arrives.
+    transport_cc: Option<u8>,
 }
 
 /// Our answer and what it agreed to.
@@ -54,9 +58,15 @@ impl<'a> WhepOffer<'a> {
                 continue;
             }
             seen = true;
-            let payloads = one_per_codec(payloads::read(&description, section, kind)?);
+            let mut payloads = one_per_codec(payloads::read(&description, section, kind)?);
+            let reports = payloads.iter().any(|payload| payload.feedback.transport_cc);
+            let transport_cc = receiving_id(&description, section, uri::TRANSPORT_CC)
+                .filter(|_| reports && kind == MediaKind::Video);
+            if transport_cc.is_none() {
+                payloads.iter_mut().for_each(|payload| payload.feedback.transport_cc = false);
+            }
             if !payloads.is_empty() {
-                wanted.push(Wanted { section: index, kind, payloads });
+                wanted.push(Wanted { section: index, kind, payloads, transport_cc });
             }
         }
         if wanted.is_empty() {
@@ -139,6 +149,7 @@ impl Wanted {
             ssrc: fresh(),
             rtx_ssrc: has_rtx.then(&mut fresh),
             codecs: self.payloads.iter().map(|payload| payload.parameters).collect(),
+            transport_cc: self.transport_cc,
         }
     }
 
@@ -157,19 +168,18 @@ impl Wanted {
             setup: setup.as_str(),
             rtcp_rsize: section.has("rtcp-rsize"),
             payloads: &self.payloads,
-            extensions: ExtensionIds::default(),
+            extensions: ExtensionIds { transport_cc: self.transport_cc, ..ExtensionIds::default() },
         };
         writer.media(local, &line);
     }
 }
 
 /// A viewer's dialect has one payload type per codec: the player's first, but constrained
-/// baseline before any other H.264, since that is what publishers are asked for. Feedback that
-/// needs header extensions is left out: we send none to viewers.
+/// baseline before any other H.264, since that is what publishers are asked for.
 fn one_per_codec(payloads: Vec<Payload>) -> Vec<Payload> {
     let mut chosen: Vec<Payload> = Vec::with_capacity(5);
     for mut payload in payloads {
-        payload.feedback = FeedbackKinds { transport_cc: false, remb: false, ..payload.feedback };
+        payload.feedback = FeedbackKinds { remb: false, ..payload.feedback };
         let same =
             chosen.iter_mut().find(|other| other.parameters.codec == payload.parameters.codec);
         match same {

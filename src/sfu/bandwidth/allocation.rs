@@ -27,6 +27,12 @@ impl Layers {
         layers.into_iter()
     }
 
+    /// What the dearest layer being sent costs, bit/s.
+    #[must_use]
+    pub fn best_bps(&self) -> u64 {
+        self.bps.iter().copied().max().unwrap_or(0).into()
+    }
+
     fn cost(&self, layer: u8) -> u64 {
         self.bps.get(usize::from(layer)).copied().unwrap_or(0).into()
     }
@@ -43,6 +49,14 @@ pub struct Demand {
     pub present: Option<u8>,
     /// The layer it is to show: the answer.
     pub chosen: u8,
+}
+
+impl Demand {
+    /// What the chosen layer costs, bit/s.
+    #[must_use]
+    pub fn chosen_bps(&self) -> u64 {
+        self.layers.cost(self.chosen)
+    }
 }
 
 /// Choose a layer for each demand, the most important first: all get the cheapest, whatever it costs,

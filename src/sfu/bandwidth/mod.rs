@@ -4,6 +4,7 @@
 
 pub mod allocation;
 pub mod arrivals;
+pub mod downlink;
 pub mod estimator;
 pub mod policer;
 pub mod sent;

@@ -1,0 +1,167 @@
+//! Packets that go out once more: because a viewer asked, or to find out what its network takes.
+
+use std::time::Instant;
+
+use crate::rtp::packet::FixedHeader;
+
+use super::super::counters::Counters;
+use super::super::drop_reason::DropReason;
+use super::super::egress::Egress;
+use super::super::repair::Repair;
+use super::super::slab::{MAX_PAYLOAD, Slab, SlabPacket, SlabRing};
+use super::{Anchor, Header, Link, PADDING, Subscription};
+
+/// Packets gone through for a probe: what a burst of five milliseconds at 20 Mbit/s takes, and more.
+const PROBE_REACH: u64 = 64;
+
+/// A payload that differs from the shared one, copied together for sealing: 14 ns, paid only by
+/// retransmissions and by slots whose picture numbers are shifted.
+pub(super) struct Rewritten {
+    bytes: [u8; MAX_PAYLOAD + 2],
+    len: usize,
+}
+
+impl Rewritten {
+    /// `prefix`, then `head`, then what of `payload` the head does not replace.
+    pub(super) fn new(prefix: &[u8], head: &[u8], payload: &[u8]) -> Self {
+        let mut this = Self { bytes: [0; MAX_PAYLOAD + 2], len: 0 };
+        for part in [prefix, head, payload.get(head.len()..).unwrap_or_default()] {
+            if let Some(place) = this.bytes.get_mut(this.len..this.len + part.len()) {
+                place.copy_from_slice(part);
+                this.len += part.len();
+            }
+        }
+        this
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+impl Subscription {
+    /// Answer a NACK for `sequence` from the publication's cache.
+    ///
+    /// # Errors
+    /// Why nothing is sent again.
+    pub fn retransmit(
+        &mut self,
+        now: Instant,
+        sequence: u16,
+        ring: &SlabRing,
+        link: &mut Link<'_>,
+        egress: &mut Egress<'_>,
+        counters: &mut Counters,
+    ) -> Result<(), DropReason> {
+        let anchor = self.anchor.ok_or(DropReason::NackTooLate)?;
+        let behind = (self.next_index as u16).wrapping_sub(sequence);
+        let index =
+            self.next_index.checked_sub(u64::from(behind)).ok_or(DropReason::NackUnknown)?;
+        if behind == 0 || behind > 0x7fff {
+            return Err(DropReason::NackUnknown);
+        }
+        let (slab, packet) = find(&anchor, index, ring).ok_or(DropReason::NackTooLate)?;
+        let octets = self.octets;
+        let repair = self.repair.get_or_insert_with(|| Box::new(Repair::new(now, octets)));
+        repair.spend(now, index, slab.payload(packet).len(), octets, self.round_trip)?;
+        self.repeat(now, &anchor, index, (slab, packet), link, egress, counters);
+        counters.retransmissions += 1;
+        Ok(())
+    }
+
+    /// Send `bytes` of the newest packets again, as a probe: a receiver knows what to do with repairs it did not
+    /// ask for, and one it needed is put to use. Nothing without a stream for repairs. Returns the
+    /// bytes and packets sent.
+    pub fn probe(
+        &mut self,
+        now: Instant,
+        bytes: usize,
+        ring: &SlabRing,
+        link: &mut Link<'_>,
+        egress: &mut Egress<'_>,
+        counters: &mut Counters,
+    ) -> (usize, usize) {
+        let mut sent = (0, 0);
+        let Some(anchor) = self.anchor.filter(|anchor| anchor.rtx_payload_type.is_some()) else {
+            return sent;
+        };
+        let newest = (1..=PROBE_REACH).map_while(|back| self.next_index.checked_sub(back));
+        let kept: Vec<u64> = newest.filter(|i| find(&anchor, *i, ring).is_some()).collect();
+        for index in kept.iter().cycle().take(PROBE_REACH as usize) {
+            if sent.0 >= bytes {
+                break;
+            }
+            let Some(found) = find(&anchor, *index, ring) else { break };
+            sent.0 += self.repeat(now, &anchor, *index, found, link, egress, counters);
+            sent.1 += 1;
+        }
+        counters.probe_packets += sent.1 as u64;
+        sent
+    }
+
+    /// Send a packet again, by RTX if the peer knows it; its length.
+    #[expect(clippy::too_many_arguments, reason = "the hot path passes what it has, uncopied")]
+    fn repeat(
+        &mut self,
+        now: Instant,
+        anchor: &Anchor,
+        index: u64,
+        (slab, packet): (&Slab, &SlabPacket),
+        link: &mut Link<'_>,
+        egress: &mut Egress<'_>,
+        counters: &mut Counters,
+    ) -> usize {
+        let payload = slab.payload(packet);
+        let start = egress.begin();
+        let patched = packet.picture.apply(payload, anchor.picture);
+        let head = patched.as_ref().map_or(&[][..], |head| head.bytes());
+        match (self.rtx_ssrc, anchor.rtx_payload_type) {
+            (Some(ssrc), Some(payload_type)) => {
+                let rtx_index = self.next_rtx_index;
+                self.next_rtx_index += 1;
+                let fixed = FixedHeader {
+                    padding: false,
+                    marker: packet.marker,
+                    payload_type,
+                    sequence: rtx_index as u16,
+                    timestamp: anchor.timestamp(slab.timestamp),
+                    ssrc,
+                };
+                let header = Header::new(fixed, self.wide_number(link));
+                // RFC 4588: the original number, then the original payload.
+                let repeated = Rewritten::new(&(index as u16).to_be_bytes(), head, payload);
+                let out = egress.buffer();
+                link.sender.seal_rtp(header.bytes(), repeated.bytes(), &[], rtx_index, out);
+                if self.transport_cc.is_some()
+                    && let Some(downlink) = &mut link.downlink
+                {
+                    downlink.note_message(now, out.len() - start);
+                }
+            }
+            // The same bytes again under the same index: header, padding and payload are functions
+            // of slab and anchor alone, so the nonce is not reused for anything new.
+            _ => {
+                let header = Header::new(self.header(anchor, slab, packet, index), None);
+                let padding = &PADDING[packet.pad as usize][..packet.pad as usize];
+                let repeated = Rewritten::new(&[], head, payload);
+                let out = egress.buffer();
+                link.sender.seal_rtp(header.bytes(), repeated.bytes(), padding, index, out);
+            }
+        }
+        let sealed = egress.buffer().len() - start;
+        egress.commit(link.path, start, sealed);
+        counters.packets_out += 1;
+        counters.bytes_out += sealed as u64;
+        counters.messages_out += 1;
+        sealed
+    }
+}
+
+/// The packet that went out under `index`, if it is still kept.
+fn find<'r>(anchor: &Anchor, index: u64, ring: &'r SlabRing) -> Option<(&'r Slab, &'r SlabPacket)> {
+    let incoming = index.wrapping_add_signed(-anchor.distance);
+    if incoming < anchor.first {
+        return None;
+    }
+    ring.find(incoming).filter(|(slab, _)| slab.epoch == anchor.epoch)
+}
