@@ -1,26 +1,7 @@
-/** Uplink ceilings of the best layer: what it needs, not what the camera could produce. */
+/** Uplink ceilings: what a good single layer needs, not what the camera could produce. */
 const HOST_VIDEO_BPS = 2_500_000;
 const GUEST_VIDEO_BPS = 1_200_000;
 const AUDIO_BPS = 64_000;
-
-/**
- * Simulcast: the same picture several times, so that the server can give each viewer what its network
- * takes. The cheapest first; a browser under pressure gives up the best first. Chromium sends no more
- * layers than a picture's size is worth to it, and would leave out the best of too many.
- *
- * @param {MediaStreamTrack} track @param {number} bestBps
- * @returns {RTCRtpEncodingParameters[]}
- */
-function layers(track, bestBps) {
-  const { width = 0, height = 0 } = track.getSettings();
-  const best = { rid: "h", scaleResolutionDownBy: 1, maxBitrate: bestBps };
-  if (width * height >= 960 * 540) {
-    const middle = { rid: "m", scaleResolutionDownBy: 2, maxBitrate: Math.min(500_000, bestBps / 2) };
-    return [{ rid: "l", scaleResolutionDownBy: 4, maxBitrate: 150_000 }, middle, best];
-  }
-  if (width * height >= 480 * 270) return [{ rid: "l", scaleResolutionDownBy: 2, maxBitrate: 200_000 }, best];
-  return [best];
-}
 
 /**
  * The connection that sends camera and microphone. We offer, the server answers, and it accepts
@@ -60,7 +41,7 @@ export class Publisher {
     if (this.#closed) return;
     this.transport = answer.transport;
     await this.pc.setRemoteDescription({ type: "answer", sdp: answer.sdp });
-    await this.#limitSound();
+    await this.#limitBitrate();
   }
 
   /** New ICE on the same session, after a network change. */
@@ -106,8 +87,7 @@ export class Publisher {
     let bytes = 0;
     for (const report of (await this.pc.getStats()).values()) {
       if (report.type === "outbound-rtp") bytes += report.bytesSent ?? 0;
-      // Of the layers the largest is what the best network sees.
-      if (report.type === "outbound-rtp" && report.kind === "video" && (report.frameWidth ?? 0) >= health.width) {
+      if (report.type === "outbound-rtp" && report.kind === "video") {
         health.fps = Math.round(report.framesPerSecond ?? 0);
         health.width = report.frameWidth ?? 0;
         health.height = report.frameHeight ?? 0;
@@ -134,9 +114,7 @@ export class Publisher {
       const track = this.stream.getTracks().find((t) => t.kind === kind);
       if (!track) continue;
       hint(track);
-      const init = { direction: "sendonly", streams: [this.stream] };
-      if (kind === "video") init.sendEncodings = layers(track, this.seat === 0 ? HOST_VIDEO_BPS : GUEST_VIDEO_BPS);
-      const transceiver = this.pc.addTransceiver(track, init);
+      const transceiver = this.pc.addTransceiver(track, { direction: "sendonly", streams: [this.stream] });
       if (kind === "video") preferVp8(transceiver);
       this.#senders[kind] = transceiver.sender;
     }
@@ -147,12 +125,17 @@ export class Publisher {
   }
 
   /** After the answer, because Firefox has no encodings before it. */
-  async #limitSound() {
-    const parameters = this.#senders.audio?.getParameters();
-    if (!parameters?.encodings?.length) return;
-    parameters.encodings[0].maxBitrate = AUDIO_BPS;
-    // A browser that refuses a ceiling still sends; its own estimate then limits it.
-    await this.#senders.audio.setParameters(parameters).catch(() => {});
+  async #limitBitrate() {
+    const video = this.seat === 0 ? HOST_VIDEO_BPS : GUEST_VIDEO_BPS;
+    await Promise.all(
+      Object.entries(this.#senders).map(async ([kind, sender]) => {
+        const parameters = sender.getParameters();
+        if (!parameters.encodings?.length) return;
+        parameters.encodings[0].maxBitrate = kind === "video" ? video : AUDIO_BPS;
+        // A browser that refuses a ceiling still sends; its own estimate then limits it.
+        await sender.setParameters(parameters).catch(() => {});
+      }),
+    );
   }
 }
 
