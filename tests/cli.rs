@@ -54,30 +54,6 @@ fn starts_says_where_and_stops_with_0() {
     let _ = std::fs::remove_dir_all(folder);
 }
 
-#[cfg(target_os = "linux")]
-#[test]
-fn takes_the_descriptors_it_may_have_and_says_when_they_are_few() {
-    let folder = folder("descriptors");
-    for (limits, few) in [("ulimit -Sn 256; ulimit -Hn 4096", false), ("ulimit -n 512", true)] {
-        let server = greenroom(&folder, &["--set", "media.shards=1"]);
-        let mut command = Command::new("sh");
-        command.args(["-c", &format!("{limits}; exec \"$0\" \"$@\"")]).arg(server.get_program());
-        command.args(server.get_args()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut server = command.spawn().expect("starts");
-        welcome(&mut server);
-        let pid = server.id().to_string();
-        let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).expect("limits");
-        let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("a line");
-        let soft = line.split_whitespace().nth(3).expect("a number");
-        assert_eq!(soft, if few { "512" } else { "4096" });
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
-        let output = server.wait_with_output().expect("ends");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(said.contains("LimitNOFILE"), few, "{said}");
-    }
-    let _ = std::fs::remove_dir_all(folder);
-}
-
 #[test]
 fn a_token_is_one_line_and_lives_at_most_an_hour() {
     let folder = folder("token");

@@ -13,9 +13,6 @@ use super::Cli;
 /// Exit code of a stop that was forced by a second signal: 128 + SIGINT, as shells report it.
 pub(super) const FORCED: i32 = 130;
 
-/// Descriptors beside those of TCP media: WebSockets, HTTP, the database, sockets of the shards.
-const OTHER_DESCRIPTORS: u64 = 1024;
-
 /// Run the server until a signal.
 pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
     let config = cli.options.load()?;
@@ -28,7 +25,6 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
-    raise_descriptors(&config);
     let server = Server::start(config.clone()).await?;
     print_welcome(&config, &server);
     signals.next().await;
@@ -36,21 +32,6 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     tokio::select! {
         () = server.shutdown() => Ok(()),
         () = signals.next() => std::process::exit(FORCED),
-    }
-}
-
-/// Every connection takes a file descriptor, and shells give 1024: take what the system lets us have. Few
-/// are a warning, because until they run out nothing is wrong.
-fn raise_descriptors(config: &Config) {
-    let wanted = u64::from(config.media.tcp_connections) + OTHER_DESCRIPTORS;
-    match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) if limit < wanted => tracing::warn!(
-            limit,
-            "few file descriptors: raise the hard limit (LimitNOFILE= of systemd, ulimit -Hn) to {wanted} \
-             or more, or lower media.tcp_connections"
-        ),
-        Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "the limit of file descriptors could not be raised"),
     }
 }
 
