@@ -301,21 +301,11 @@ impl Director {
 
     /// Ourselves as the clients of this transport's shard see us.
     fn identity(&self, id: TransportId) -> Result<Identity<'_>, Refusal> {
-        let shard = self.shards.get(usize::from(id.shard())).ok_or_else(not_found)?;
-        Ok(Identity {
-            fingerprint: self.fingerprint,
-            candidates: &shard.candidates,
-            tcp_candidates: &self.tcp.candidates,
-        })
+        identity(&self.shards, &self.tcp, self.fingerprint, id)
     }
 
     fn session(&mut self, id: TransportId) -> Result<(&mut Negotiation, Identity<'_>), Refusal> {
-        let shard = self.shards.get(usize::from(id.shard())).ok_or_else(not_found)?;
-        let identity = Identity {
-            fingerprint: self.fingerprint,
-            candidates: &shard.candidates,
-            tcp_candidates: &self.tcp.candidates,
-        };
+        let identity = identity(&self.shards, &self.tcp, self.fingerprint, id)?;
         let negotiation = self.sessions.get_mut(&id).ok_or_else(not_found)?;
         Ok((negotiation, identity))
     }
@@ -359,6 +349,18 @@ fn ours() -> (IceCredentials, u64) {
 fn random_text(characters: usize) -> String {
     use rand::RngExt;
     rand::rng().sample_iter(rand::distr::Alphanumeric).take(characters).map(char::from).collect()
+}
+
+/// Ourselves as the clients of this transport's shard see us. No method, so that the director's sessions may
+/// be borrowed beside it.
+fn identity<'a>(
+    shards: &'a [ShardLink],
+    tcp: &'a TcpLink,
+    fingerprint: Fingerprint,
+    id: TransportId,
+) -> Result<Identity<'a>, Refusal> {
+    let shard = shards.get(usize::from(id.shard())).ok_or_else(not_found)?;
+    Ok(Identity { fingerprint, candidates: &shard.candidates, tcp_candidates: &tcp.candidates })
 }
 
 fn not_found() -> Refusal {

@@ -270,12 +270,13 @@ impl Sfu {
     }
 
     fn wake_publication(&mut self, now: Instant, due: Instant, at: u32, egress: &mut Egress<'_>) {
-        self.prune_awaiting(at);
         let Some(publication) = publication_mut(&mut self.publications, at) else { return };
         if publication.wake != Some(due) {
             return;
         }
         publication.wake = None;
+        self.prune_awaiting(at);
+        let Some(publication) = publication_mut(&mut self.publications, at) else { return };
         let id = publication.id;
         let mirror = publication.intake.is_none() && publication.is_watched();
         let ask = publication.key_frame.due(now);

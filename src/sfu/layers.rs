@@ -66,14 +66,15 @@ impl Sfu {
         layers: Layers,
         egress: &mut Egress<'_>,
     ) {
-        let mut viewers = Vec::new();
+        let (mut viewers, mut known) = (Vec::new(), false);
         for id in ids_of(transport, MediaKind::Video) {
             let Some(at) = self.publication_ids.get(&id) else { continue };
             if let Some(publication) = publication_mut(&mut self.publications, *at) {
                 viewers.extend(publication.subscriptions.iter().map(|slot| slot.session));
+                known = true;
             }
         }
-        if self.publication_ids.keys().any(|id| id.transport == transport) {
+        if known {
             self.layers.insert(transport, layers);
         }
         for index in viewers {
@@ -200,7 +201,7 @@ impl Sfu {
     }
 
     /// A key frame of this layer is about to go out: those who wait for it move here.
-    pub(super) fn admit_awaiting(&mut self, now: Instant, at: u32) {
+    pub(super) fn admit_awaiting(&mut self, at: u32) {
         let Some(publication) = publication_mut(&mut self.publications, at) else { return };
         for (index, slot) in std::mem::take(&mut publication.awaiting) {
             let slot = usize::from(slot);
@@ -216,7 +217,6 @@ impl Sfu {
             }
             self.counters.layer_changes += 1;
         }
-        self.want_from_publisher(now, at);
     }
 
     /// Forget those who wait for this layer no longer, and the layer if it was known for their sake only.

@@ -36,6 +36,15 @@ pub struct Link<'a> {
     pub downlink: Option<&'a mut Downlink>,
 }
 
+impl Link<'_> {
+    /// What was numbered since the last message leaves now, in packets of `segment` bytes.
+    fn note_message(&mut self, now: Instant, segment: usize) {
+        if let Some(downlink) = &mut self.downlink {
+            downlink.note_message(now, segment);
+        }
+    }
+}
+
 /// An RTP header as it goes out, the transport-wide number included where the slot has one.
 struct Header {
     bytes: [u8; FIXED_HEADER_LEN + 8],
@@ -284,11 +293,7 @@ impl Subscription {
             let sealed = self.seal(anchor, slab, packet, link, egress.buffer(), counters);
             segment = segment.max(sealed);
         }
-        if self.transport_cc.is_some()
-            && let Some(downlink) = &mut link.downlink
-        {
-            downlink.note_message(now, segment);
-        }
+        link.note_message(now, segment);
         egress.commit(link.path, start, segment);
         counters.messages_out += 1;
     }

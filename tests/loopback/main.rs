@@ -15,6 +15,7 @@ use signaling::media::{
     MediaKind, RoomKey, Seat, TransportId,
 };
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use webrtc::data_channel::DataChannel;
 
@@ -100,6 +101,24 @@ impl Show {
         timeout(DEADLINE, applied).await.expect("in time").expect("applied");
     }
 
+    /// A host whose sound and picture everybody may get, its transport, and what sends them.
+    async fn go_live(&mut self, network: Network) -> (Client, TransportId, JoinHandle<()>) {
+        let mut host = Client::new(network).await;
+        let (audio, video) = (track(RtpCodecKind::Audio), track(RtpCodecKind::Video));
+        let offer = host.offer(&[audio.clone(), video.clone()]).await;
+        let source = self.publish(&mut host, offer).await;
+        self.event(source, |event| matches!(event, MediaEvent::Connected).then_some(())).await;
+        let pump = pump(audio, video);
+        // Audio and video, in either order.
+        for _ in 0..2 {
+            let ready =
+                |event: &MediaEvent| matches!(event, MediaEvent::MediaReady(_)).then_some(());
+            self.event(source, ready).await;
+        }
+        self.set_seat(Some(source), Audience::Everyone).await;
+        (host, source, pump)
+    }
+
     /// Wait for an event of `transport` that `want` takes.
     async fn event<T>(
         &mut self,
@@ -167,17 +186,7 @@ async fn sees_audio(client: &mut Client, count: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_is_seen_and_heard_on_every_shard_until_muted() {
     let mut show = Show::start();
-    let mut host = Client::new(Network::Udp).await;
-    let (audio, video) = (track(RtpCodecKind::Audio), track(RtpCodecKind::Video));
-    let offer = host.offer(&[audio.clone(), video.clone()]).await;
-    let source = show.publish(&mut host, offer).await;
-    show.event(source, |event| matches!(event, MediaEvent::Connected).then_some(())).await;
-    let pump = pump(audio, video);
-    // Audio and video, in either order.
-    for _ in 0..2 {
-        show.event(source, |event| matches!(event, MediaEvent::MediaReady(_)).then_some(())).await;
-    }
-    show.set_seat(Some(source), Audience::Everyone).await;
+    let (_host, source, pump) = show.go_live(Network::Udp).await;
 
     let (near, mut first, _channels) = show.watch(Network::Udp).await;
     let (far, mut second, _more) = show.watch(Network::Udp).await;
@@ -254,16 +263,7 @@ async fn data_channels_carry_both_ways() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_udp_a_host_is_seen_and_heard_and_viewers_see_over_one_tcp_port() {
     let mut show = Show::start();
-    let mut host = Client::new(Network::TcpOnly).await;
-    let (audio, video) = (track(RtpCodecKind::Audio), track(RtpCodecKind::Video));
-    let offer = host.offer(&[audio.clone(), video.clone()]).await;
-    let source = show.publish(&mut host, offer).await;
-    show.event(source, |event| matches!(event, MediaEvent::Connected).then_some(())).await;
-    let pump = pump(audio, video);
-    for _ in 0..2 {
-        show.event(source, |event| matches!(event, MediaEvent::MediaReady(_)).then_some(())).await;
-    }
-    show.set_seat(Some(source), Audience::Everyone).await;
+    let (_host, _, pump) = show.go_live(Network::TcpOnly).await;
     let (near, mut first, channels) = show.watch(Network::TcpOnly).await;
     let (far, mut second, _more) = show.watch(Network::TcpOnly).await;
     let (_, mut third, _other) = show.watch(Network::Udp).await;

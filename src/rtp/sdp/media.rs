@@ -2,6 +2,7 @@
 
 use super::SdpError;
 use super::parse::{Description, Section, values};
+use super::payloads::Payload;
 use crate::rtp::track::{ExtensionIds, MAX_LAYERS};
 use signaling::media::MediaKind;
 
@@ -64,13 +65,7 @@ pub(super) mod uri {
 pub(super) fn extension_ids(description: &Description<'_>, section: &Section<'_>) -> ExtensionIds {
     let mut ids = ExtensionIds::default();
     let mut used = [false; 15];
-    let lines =
-        values(&section.attributes, "extmap").chain(values(&description.attributes, "extmap"));
-    for line in lines {
-        let mut words = line.split_ascii_whitespace();
-        let (Some(id), Some(name)) = (words.next(), words.next()) else { continue };
-        let (id, direction) = id.split_once('/').unwrap_or((id, "sendrecv"));
-        let Ok(id) = id.parse::<u8>() else { continue };
+    for (id, direction, name) in extmaps(description, section) {
         if !matches!(direction, "sendrecv" | "sendonly") {
             continue;
         }
@@ -82,9 +77,7 @@ pub(super) fn extension_ids(description: &Description<'_>, section: &Section<'_>
             uri::AUDIO_LEVEL => &mut ids.audio_level,
             _ => continue,
         };
-        let Some(used) = used.get_mut(usize::from(id)).filter(|used| id != 0 && !**used) else {
-            continue;
-        };
+        let Some(used) = used.get_mut(usize::from(id)).filter(|used| !**used) else { continue };
         if field.is_none() {
             *field = Some(id);
             *used = true;
@@ -93,21 +86,34 @@ pub(super) fn extension_ids(description: &Description<'_>, section: &Section<'_>
     ids
 }
 
-/// The id (1-14) under which an m-line is willing to receive an extension.
-pub(super) fn receiving_id(
+/// The extensions of an m-line and of its session: id (1-14), direction, URI.
+fn extmaps<'s, 'a: 's>(
+    description: &'s Description<'a>,
+    section: &'s Section<'a>,
+) -> impl Iterator<Item = (u8, &'a str, &'a str)> + 's {
+    let lines =
+        values(&section.attributes, "extmap").chain(values(&description.attributes, "extmap"));
+    lines.filter_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let (id, name) = (words.next()?, words.next()?);
+        let (id, direction) = id.split_once('/').unwrap_or((id, "sendrecv"));
+        let id = id.parse().ok().filter(|id| (1..=14).contains(id))?;
+        Some((id, direction, name))
+    })
+}
+
+/// The id under which a receiver of this m-line wants transport-wide numbers; `None` unless it reports, for
+/// one of `payloads` at least, what of them arrives.
+pub(super) fn reported_id(
     description: &Description<'_>,
     section: &Section<'_>,
-    name: &str,
+    payloads: &[Payload],
 ) -> Option<u8> {
-    values(&section.attributes, "extmap").chain(values(&description.attributes, "extmap")).find_map(
-        |line| {
-            let (id, rest) = line.split_once(' ')?;
-            let (id, direction) = id.split_once('/').unwrap_or((id, "sendrecv"));
-            let willing = matches!(direction, "sendrecv" | "recvonly");
-            let same = rest.split_ascii_whitespace().next() == Some(name);
-            id.parse().ok().filter(|id| willing && same && (1..=14).contains(id))
-        },
-    )
+    let reports = payloads.iter().any(|payload| payload.feedback.transport_cc);
+    let wanted = |(_, direction, name): &(u8, &str, &str)| {
+        *name == uri::TRANSPORT_CC && matches!(*direction, "sendrecv" | "recvonly")
+    };
+    extmaps(description, section).find(wanted).map(|(id, ..)| id).filter(|_| reports)
 }
 
 /// The rids that an m-line offers to send at once (RFC 8853), the first of each list of alternatives, at

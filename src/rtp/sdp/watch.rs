@@ -1,6 +1,6 @@
 //! Our offer to a viewer: one data m-line and fixed slots, in one dialect for everybody.
 
-use super::media::{Direction, receiving_id, uri, usable_kind};
+use super::media::{Direction, reported_id, usable_kind};
 use super::parse::{Description, Section};
 use super::payloads::{self, Format, Payload};
 use super::peer::peer_session;
@@ -280,8 +280,7 @@ fn accepted(
     }
     let has_rtx = codecs.iter().any(|codec| codec.rtx_pt.is_some());
     let rtx_ssrc = slot.rtx_ssrc.filter(|_| has_rtx);
-    let reports = answered.iter().any(|payload| payload.feedback.transport_cc);
-    let named = receiving_id(description, section, uri::TRANSPORT_CC);
-    let transport_cc = slot.transport_cc.filter(|id| reports && named == Some(*id));
+    let reported = reported_id(description, section, &answered);
+    let transport_cc = slot.transport_cc.filter(|id| reported == Some(*id));
     Ok(Some(TrackOut { codecs, rtx_ssrc, transport_cc, ..slot.clone() }))
 }

@@ -1,8 +1,6 @@
 //! A WHEP player's offer and our answer: we send one seat in the player's own payload types.
 
-use super::media::{
-    Direction, check_bundle, check_rtcp_mux, receiving_id, tagged, uri, usable_kind,
-};
+use super::media::{Direction, check_bundle, check_rtcp_mux, reported_id, tagged, usable_kind};
 use super::parse::{Description, Section};
 use super::payloads::{self, Payload};
 use super::peer::peer_session;
@@ -59,9 +57,8 @@ impl<'a> WhepOffer<'a> {
             }
             seen = true;
             let mut payloads = one_per_codec(payloads::read(&description, section, kind)?);
-            let reports = payloads.iter().any(|payload| payload.feedback.transport_cc);
-            let transport_cc = receiving_id(&description, section, uri::TRANSPORT_CC)
-                .filter(|_| reports && kind == MediaKind::Video);
+            let transport_cc =
+                reported_id(&description, section, &payloads).filter(|_| kind == MediaKind::Video);
             if transport_cc.is_none() {
                 payloads.iter_mut().for_each(|payload| payload.feedback.transport_cc = false);
             }

@@ -11,20 +11,17 @@ const CLIMB_MARGIN_PERCENT: u64 = 15;
 /// What the layers of one track cost now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Layers {
-    /// Payload bit/s by layer, in the order of the offer; 0 = not being sent.
+    /// Bit/s by layer, headers included, in the order of the offer; 0 = not being sent.
     pub bps: [u32; MAX_LAYERS],
 }
 
 impl Layers {
     /// The layers being sent, the cheapest first.
     fn rising(&self) -> impl DoubleEndedIterator<Item = (u8, u64)> {
-        let mut layers: Vec<(u8, u64)> = (0u8..)
-            .zip(self.bps)
-            .filter(|(_, bps)| *bps > 0)
-            .map(|(layer, bps)| (layer, u64::from(bps)))
-            .collect();
+        let mut layers: [(u8, u64); MAX_LAYERS] =
+            std::array::from_fn(|layer| (layer as u8, self.cost(layer as u8)));
         layers.sort_by_key(|(layer, bps)| (*bps, *layer));
-        layers.into_iter()
+        layers.into_iter().filter(|(_, bps)| *bps > 0)
     }
 
     /// What the dearest layer being sent costs, bit/s.

@@ -55,9 +55,12 @@ impl Downlink {
         number
     }
 
-    /// The packets numbered since this was last called leave now as one message of `segment` bytes each.
+    /// The packets numbered since this was last called, if any, leave now as one message of `segment` bytes each.
     pub fn note_message(&mut self, now: Instant, segment: usize) {
         let count = self.next.wrapping_sub(self.noted);
+        if count == 0 {
+            return;
+        }
         let bytes = u16::try_from(segment).unwrap_or(u16::MAX);
         let probe = self.pacer.as_mut().map(|pacer| {
             pacer.sent(usize::from(count) * segment, usize::from(count));
@@ -112,12 +115,12 @@ impl Downlink {
         if self.pacer.as_ref().is_some_and(|pacer| pacer.next().is_none()) {
             self.pacer = None;
         }
-        if self.pacer.is_none() && self.wants_more && self.heard && self.ask_at <= now {
+        if self.ask_at <= now {
             self.ask_at = now + ASK_EVERY;
-            let probe = self.estimator.poll_probe(now);
-            self.pacer = probe.map(|probe| ProbePacer::new(now, probe));
-        } else if self.ask_at <= now {
-            self.ask_at = now + ASK_EVERY;
+            if self.pacer.is_none() && self.wants_more && self.heard {
+                let probe = self.estimator.poll_probe(now);
+                self.pacer = probe.map(|probe| ProbePacer::new(now, probe));
+            }
         }
         self.pacer.as_mut()?.due(now)
     }

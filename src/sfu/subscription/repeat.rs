@@ -132,11 +132,6 @@ impl Subscription {
                 let repeated = Rewritten::new(&(index as u16).to_be_bytes(), head, payload);
                 let out = egress.buffer();
                 link.sender.seal_rtp(header.bytes(), repeated.bytes(), &[], rtx_index, out);
-                if self.transport_cc.is_some()
-                    && let Some(downlink) = &mut link.downlink
-                {
-                    downlink.note_message(now, out.len() - start);
-                }
             }
             // The same bytes again under the same index: header, padding and payload are functions
             // of slab and anchor alone, so the nonce is not reused for anything new.
@@ -149,6 +144,7 @@ impl Subscription {
             }
         }
         let sealed = egress.buffer().len() - start;
+        link.note_message(now, sealed);
         egress.commit(link.path, start, sealed);
         counters.packets_out += 1;
         counters.bytes_out += sealed as u64;
