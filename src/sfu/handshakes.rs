@@ -1,6 +1,7 @@
-//! DTLS on a budget. A step of a handshake costs as much as a hundred forwarded packets, so handshakes
-//! wait for the end of the turn, behind all media, and each turn takes a few: a storm of joins cannot
-//! delay a frame by more than that, and media cannot starve the joins.
+//! DTLS on a budget. A step of a handshake costs as much as a hundred forwarded packets, so each turn takes a
+//! few, and the others wait for the ends of the following turns, behind their media: a storm of joins cannot
+//! delay a frame by more than that, and media cannot starve the joins. Within the budget a step is taken as it
+//! arrives, because a publisher's first packets may follow the last step at once, and need its keys.
 
 use std::time::Instant;
 
@@ -29,7 +30,7 @@ pub(super) struct Flight {
 }
 
 impl Sfu {
-    /// A DTLS datagram: handled now if the handshake is over, else kept for the end of the turn.
+    /// A DTLS datagram: handled now if the handshake is over or the turn has a step left, else kept.
     pub(super) fn on_dtls(
         &mut self,
         now: Instant,
@@ -40,6 +41,10 @@ impl Sfu {
     ) -> Result<(), DropReason> {
         let session = session_mut(&mut self.sessions, index).ok_or(DropReason::UnknownTransport)?;
         if session.is_connected() {
+            return self.handle_dtls(now, path, index, bytes, egress);
+        }
+        if self.handshakes.is_empty() && self.steps_left > 0 {
+            self.steps_left -= 1;
             return self.handle_dtls(now, path, index, bytes, egress);
         }
         if self.handshakes.len() >= MAX_WAITING {
@@ -64,9 +69,9 @@ impl Sfu {
         outcome
     }
 
-    /// Take this turn's share of the steps that wait.
+    /// End of a turn: take what is left of its share from the steps that wait.
     pub(super) fn step_handshakes(&mut self, now: Instant, egress: &mut Egress<'_>) {
-        for _ in 0..STEPS_PER_TURN {
+        for _ in 0..std::mem::replace(&mut self.steps_left, STEPS_PER_TURN) {
             let Some(Flight { session: (index, id), path, bytes, .. }) =
                 self.handshakes.pop_front()
             else {

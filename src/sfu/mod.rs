@@ -50,7 +50,7 @@ use counters::{Counters, Population};
 use demux::Demux;
 use drop_reason::DropReason;
 use egress::{Egress, Path};
-use handshakes::Flight;
+use handshakes::{Flight, STEPS_PER_TURN};
 use publication::{Publication, RIDER_WAITS};
 use publisher::Stream;
 use random::Random;
@@ -115,6 +115,8 @@ pub struct Sfu {
     building: Vec<u32>,
     /// Steps of handshakes that wait for the end of a turn.
     handshakes: VecDeque<Flight>,
+    /// Steps this turn may still take.
+    steps_left: usize,
     events: VecDeque<AddressedMediaEvent>,
     relays: VecDeque<(u8, RelayMessage)>,
     counters: Counters,
@@ -144,6 +146,7 @@ impl Sfu {
             timers: Timers::default(),
             building: Vec::new(),
             handshakes: VecDeque::new(),
+            steps_left: STEPS_PER_TURN,
             events: VecDeque::new(),
             relays: VecDeque::new(),
             counters: Counters::default(),
@@ -260,6 +263,9 @@ impl Sfu {
         self.counters.recovered += u64::from(stream.rtx);
         if accepted.became_ready {
             self.tell(index, MediaEvent::MediaReady(stream.kind));
+        }
+        if accepted.began_without_key_frame {
+            self.want_key_frame(now, at, egress);
         }
         for slab in accepted.slabs.into_iter().flatten() {
             if may_ride {

@@ -157,6 +157,13 @@ impl KeyFrameAsk {
         }
     }
 
+    /// No request is on its way, or waits to be.
+    #[must_use]
+    pub fn is_idle(&self, now: Instant) -> bool {
+        let recent = |last| now.saturating_duration_since(last) < KEY_FRAME_INTERVAL;
+        !self.pending && !self.last.is_some_and(recent)
+    }
+
     /// A key frame came: whoever waited is served.
     pub fn served(&mut self) {
         self.pending = false;
@@ -228,6 +235,9 @@ pub struct Accepted {
     pub slabs: [Option<Arc<Slab>>; 2],
     /// First media of this kind since the gate opened.
     pub became_ready: bool,
+    /// Video comes and none of it can be decoded: its first key frame was lost, before there were keys or on the
+    /// way, and nobody may be watching who would ask for another.
+    pub began_without_key_frame: bool,
 }
 
 impl Intake {
@@ -345,7 +355,8 @@ impl Publication {
         intake.ready |= became_ready;
         let packet = Incoming { header, payload, sequence, codec, facts };
         let slabs = intake.append(now, *id, ring, &packet);
-        Ok(Accepted { slabs, became_ready })
+        let began_without_key_frame = !intake.ready && key_frame.is_idle(now);
+        Ok(Accepted { slabs, became_ready, began_without_key_frame })
     }
 }
 

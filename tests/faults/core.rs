@@ -184,3 +184,18 @@ fn a_shard_that_stalls_for_too_long_sends_what_it_missed_only_to_those_who_ask()
         assert!(frame + 2 >= newest, "viewer {viewer} is live again");
     }
 }
+
+#[test]
+fn media_right_behind_the_last_step_of_a_handshake_finds_its_keys() {
+    let mut world = World::new(10, 1, CLEAN);
+    let host = world.add_publisher(ROOM, 0, 5, 65_000);
+    // What arrives while the shard stalls is handled in one turn: the steps, and the first frames behind them.
+    world.run_for(Duration::from_millis(8));
+    for _ in 0..20 {
+        world.stall(0, Duration::from_millis(25));
+    }
+    world.run_for(Duration::from_secs(1));
+    let index = world.peer_of(host);
+    assert!(world.peers[index].connected());
+    assert_eq!(dropped(&world, DropReason::NoKeys), 0);
+}

@@ -368,6 +368,18 @@ fn vanished_publisher_is_lost_then_closed_and_nothing_remains() {
     assert_eq!(world.shards[0].transports(), 0);
 }
 
+#[test]
+fn a_lost_first_key_frame_is_asked_for_when_nobody_watches() {
+    let mut world = World::new(12, 1, CLEAN);
+    let guest = world.add_publisher(ROOM, 0, 3, 9);
+    let index = world.peer_of(guest);
+    world.peers[index].publish().lose_first_key_frame();
+    world.run_for(Duration::from_secs(1));
+    let ready = |event: &MediaEvent| matches!(event, MediaEvent::MediaReady(MediaKind::Video));
+    assert!(world.saw(guest, ready), "the seat need not wait for its timer");
+    assert_eq!(world.peers[index].publish().key_frame_requests, 1);
+}
+
 /// Packets a frame has in the layer that a viewer sees at present; 0 before the first.
 fn present_layer(world: &World, viewer: usize) -> u16 {
     world.peers[viewer].watch().received.values().next_back().map_or(0, |newest| facts(newest).2)

@@ -144,6 +144,12 @@ impl Publish {
         self
     }
 
+    /// As if the first key frame had been lost before anybody listened.
+    #[allow(dead_code, reason = "for the simulation")]
+    pub fn lose_first_key_frame(&mut self) {
+        self.key_frame_wanted = false;
+    }
+
     pub fn tick(&mut self, now: Instant, seal: &mut Context, out: &mut VecDeque<Vec<u8>>) {
         if let Some(sound) = &mut self.sound {
             sound.tick(now, seal, out);
