@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { setTimeout } from "node:timers/promises";
+import { viewerToken } from "./harness/bare.mjs";
 import { firefoxPerson, launchChromium, launchFirefox, person } from "./harness/browsers.mjs";
 import { median } from "./harness/measure.mjs";
 import { startServer } from "./harness/server.mjs";
@@ -45,16 +46,6 @@ async function joinBare({ room: slug, token }) {
   return ms;
 }
 
-/** What another developer's page would have from its own server. */
-async function viewerToken() {
-  const response = await fetch(`${server.url}/v1/tokens`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ room, role: "viewer", name: "Bare" }),
-  });
-  return { room, token: (await response.json()).token };
-}
-
 const closePage = (page) => (page.context?.() ?? page).close();
 const times = async (run) => {
   const values = [];
@@ -89,14 +80,14 @@ async function measure(t, name, makePage) {
   const bare = await times(async (i) => {
     const page = await makePage(i);
     await page.goto(`${server.url}/healthz`);
-    const ms = await page.evaluate(joinBare, await viewerToken());
+    const ms = await page.evaluate(joinBare, await viewerToken(server.url, room));
     await sdk.add(page);
     await closePage(page);
     return ms;
   });
   const page = await makePage("again");
   await page.goto(`${server.url}/healthz`);
-  const identity = await viewerToken();
+  const identity = await viewerToken(server.url, room);
   await page.evaluate(joinBare, identity);
   const again = await times(async () => {
     await setTimeout(BETWEEN_MS);

@@ -68,6 +68,16 @@ test("what does not arrive has a name", { skip }, async () => {
   assert.deepEqual([lost.outage, lost.mtu], [10, 5]);
 });
 
+test("UDP can be blocked", { skip }, async () => {
+  await network.set("both", CLEAN);
+  await network.stats();
+  await network.blockUdp(true);
+  assert.equal((await ask({ count: 5 })).rtts.length, 0);
+  assert.equal((await network.stats()).up.lost.blocked, 5);
+  await network.blockUdp(false);
+  assert.equal((await ask({ count: 5 })).rtts.length, 5);
+});
+
 test("the bottleneck holds its rate, and its queue is as long as said", { skip }, async () => {
   await network.set("both", CLEAN);
   await network.set("down", "rate=1m queue=2s");

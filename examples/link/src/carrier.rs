@@ -23,6 +23,9 @@ const DEVICE_MTU: u16 = 1500;
 /// bytes at 20 Mbit/s. A device drops what is past it, and no count of ours would show it.
 const DEVICE_PACKETS: u32 = 2000;
 
+/// IANA's number of the protocol.
+const UDP: u8 = 17;
+
 /// A bad network between two TUN devices.
 #[derive(Debug, Parser)]
 pub struct Options {
@@ -128,6 +131,12 @@ impl Carrier {
             };
             let now = Instant::now();
             match event {
+                Ok(Event::FromClient(packet)) if self.is_blocked(&packet) => {
+                    self.totals.blocked.up += 1;
+                }
+                Ok(Event::FromServer(packet)) if self.is_blocked(&packet) => {
+                    self.totals.blocked.down += 1;
+                }
                 Ok(Event::FromClient(packet)) => self.link.up.push(now, packet.len(), packet),
                 Ok(Event::FromServer(packet)) => self.link.down.push(now, packet.len(), packet),
                 Ok(Event::Line(line)) => self.obey(now, &line),
@@ -141,6 +150,16 @@ impl Carrier {
                 self.totals.refused.down += u64::from(self.client.send(&packet).is_err());
             }
         }
+    }
+
+    /// By the protocol field of IPv4, or IPv6 without extension headers.
+    fn is_blocked(&self, packet: &[u8]) -> bool {
+        let protocol = match packet.first().map_or(0, |byte| byte >> 4) {
+            4 => packet.get(9),
+            6 => packet.get(6),
+            _ => None,
+        };
+        self.totals.udp_blocked && protocol == Some(&UDP)
     }
 
     fn obey(&mut self, now: Instant, line: &str) {

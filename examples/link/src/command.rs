@@ -12,9 +12,13 @@ pub struct Both<T> {
     pub down: T,
 }
 
-/// What the model does not count.
+/// What the model does not do or count.
 #[derive(Debug, Default)]
 pub struct Totals {
+    /// Whether UDP is dropped, as by a firewall.
+    pub udp_blocked: bool,
+    /// UDP packets that were dropped for it.
+    pub blocked: Both<u64>,
     /// Packets that the receiving device did not take, as it was down.
     pub refused: Both<u64>,
 }
@@ -33,6 +37,8 @@ pub enum Command {
     Change(Way, String),
     /// Lose everything for this long.
     Outage(Way, Duration),
+    /// Drop UDP both ways from now on, or no more.
+    BlockUdp(bool),
     /// What happened since the last time.
     Stats,
 }
@@ -44,6 +50,7 @@ impl Command {
         let (name, rest) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
         match (name, way(name), rest.trim().split_once(' ')) {
             ("stats", ..) => Ok(Self::Stats),
+            ("block" | "allow", ..) if rest.trim() == "udp" => Ok(Self::BlockUdp(name == "block")),
             (_, Some(way), _) => Ok(Self::Change(way, rest.to_owned())),
             ("outage", _, Some((direction, time))) => {
                 let way = way(direction).ok_or_else(|| format!("{direction}: up, down or both"))?;
@@ -53,7 +60,7 @@ impl Command {
                     Conditions::CLEAN.changed(&words).map_err(|_| format!("{time}: no time"))?;
                 Ok(Self::Outage(way, time.delay))
             }
-            _ => Err(format!("{line}: wanted up, down, both, outage or stats")),
+            _ => Err(format!("{line}: wanted up, down, both, outage, block, allow or stats")),
         }
     }
 
@@ -86,10 +93,12 @@ impl Command {
                     link.down.outage(now, now + time);
                 }
             }
+            Self::BlockUdp(blocked) => totals.udp_blocked = blocked,
             Self::Stats => {
                 let refused = std::mem::take(&mut totals.refused);
-                let up = stats(now, &mut link.up, refused.up);
-                let down = stats(now, &mut link.down, refused.down);
+                let blocked = std::mem::take(&mut totals.blocked);
+                let up = stats(now, &mut link.up, refused.up, blocked.up);
+                let down = stats(now, &mut link.down, refused.down, blocked.down);
                 return Ok(json!({ "up": up, "down": down }));
             }
         }
@@ -108,7 +117,7 @@ fn way(word: &str) -> Option<Way> {
 }
 
 /// Times in milliseconds.
-fn stats(now: Instant, direction: &mut Direction<Vec<u8>>, refused: u64) -> Value {
+fn stats(now: Instant, direction: &mut Direction<Vec<u8>>, refused: u64, blocked: u64) -> Value {
     let queue_now = direction.queue_delay(now);
     let on_their_way = direction.on_their_way();
     let counts = direction.take_counts();
@@ -120,7 +129,7 @@ fn stats(now: Instant, direction: &mut Direction<Vec<u8>>, refused: u64) -> Valu
         "delivered": delivered, "deliveredBytes": delivered_bytes,
         "lost": {
             "mtu": lost_mtu, "queue": lost_queue, "outage": lost_outage,
-            "burst": lost_burst, "random": lost_random,
+            "burst": lost_burst, "random": lost_random, "blocked": blocked,
         },
         "duplicated": counts.duplicated, "heldBack": counts.held_back,
         "onTheirWay": on_their_way, "refused": refused,
@@ -142,8 +151,17 @@ mod tests {
         assert_eq!(parse("both loss=0\n"), Command::Change(Way::Both, "loss=0".into()));
         assert_eq!(parse("outage up 300ms"), Command::Outage(Way::Up, Duration::from_millis(300)));
         assert_eq!(parse("stats"), Command::Stats);
-        for wrong in ["", "sideways loss=1", "outage", "outage up", "outage up 300", "outage x 1s"]
-        {
+        assert_eq!(parse("block udp"), Command::BlockUdp(true));
+        assert_eq!(parse("allow udp"), Command::BlockUdp(false));
+        for wrong in [
+            "",
+            "sideways loss=1",
+            "outage",
+            "outage up",
+            "outage up 300",
+            "outage x 1s",
+            "block tcp",
+        ] {
             assert!(Command::parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -13,6 +13,7 @@
 //! |---|---|
 //! | `up WORDS`, `down WORDS`, `both WORDS` | change conditions; `Conditions::changed` lists the words |
 //! | `outage up TIME`, and so on | lose everything from now on for that time, as `300ms` |
+//! | `block udp`, `allow udp` | drop UDP both ways, as a firewall does without a word; or no more |
 //! | `stats` | what happened in each direction since the last `stats` |
 
 #[cfg(not(target_os = "linux"))]

@@ -81,6 +81,36 @@ function smallCamera() {
 }
 
 /**
+ * Init script of a host: a small camera whose picture says when it was made. The milliseconds since the epoch,
+ * modulo 2^16, are sixteen squares along the upper edge, the lowest bit first; white is 1.
+ */
+export function stampedCamera() {
+  const { mediaDevices } = navigator;
+  if (!mediaDevices) return;
+  const open = mediaDevices.getUserMedia.bind(mediaDevices);
+  mediaDevices.getUserMedia = async ({ audio, video }) => {
+    const sound = audio ? (await open({ audio })).getTracks() : [];
+    if (!video) return new MediaStream(sound);
+    const canvas = Object.assign(document.createElement("canvas"), { width: 320, height: 180 });
+    const picture = canvas.getContext("2d");
+    let frame = 0;
+    setInterval(() => {
+      frame += 1;
+      picture.fillStyle = `hsl(${frame % 360} 60% 50%)`;
+      picture.fillRect(0, 20, 320, 160);
+      picture.fillStyle = "white";
+      picture.fillRect((frame * 7) % 300, 30 + ((frame * 3) % 120), 20, 20);
+      const made = Math.round(performance.timeOrigin + performance.now());
+      for (let bit = 0; bit < 16; bit += 1) {
+        picture.fillStyle = (made >> bit) & 1 ? "white" : "black";
+        picture.fillRect(bit * 20, 0, 20, 20);
+      }
+    }, 1000 / 30);
+    return new MediaStream([...sound, ...canvas.captureStream(30).getVideoTracks()]);
+  };
+}
+
+/**
  * A person: a browser profile of their own with one page, named before the page asks.
  *
  * @param {import("playwright-core").Browser} browser

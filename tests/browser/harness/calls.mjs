@@ -60,6 +60,7 @@ export class Theatre {
     const context = await this.viewerBrowser.newContext({ viewport: { width: 800, height: 600 } });
     const page = await context.newPage();
     await page.goto(`${this.viewerUrl}/healthz`);
+    await page.evaluate(hangPicture);
     return page;
   }
 
@@ -83,7 +84,7 @@ export class Theatre {
     }, this.room);
     const page = await this.#viewerPage();
     await page.evaluate(joinBare, { room: this.room, token });
-    return new Call(page);
+    return new Call(page).begin();
   }
 
   /** The same picture without a server. */
@@ -93,7 +94,7 @@ export class Theatre {
     const page = await this.#viewerPage();
     const offer = await sender.evaluate(offerDirectly, HOST_VIDEO_BPS);
     await sender.evaluate(acceptDirectly, await page.evaluate(answerDirectly, offer));
-    return new Call(page, sender);
+    return new Call(page, sender).begin();
   }
 }
 
@@ -104,10 +105,10 @@ export class Call {
     this.sender = sender;
   }
 
-  /** Resolves with the first picture; from then on each frame's time is noted. */
+  /** Resolves with the first picture; `joinMs` is how long it took from the first line of our script. */
   async begin() {
-    await this.page.evaluate(noteFrames);
     await this.page.waitForFunction(() => globalThis.frameTimes.length > 0, null, { timeout: FIRST_FRAME_WITHIN_MS });
+    this.joinMs = await this.page.evaluate(() => globalThis.frameTimes[0] - globalThis.joinedAt);
     return this;
   }
 
@@ -153,12 +154,11 @@ function summary(start, end, times, before, after) {
 
 async function joinBare({ room, token }) {
   const { GreenroomClient } = await import("/sdk/index.js");
+  globalThis.joinedAt = performance.timeOrigin + performance.now();
   const client = new GreenroomClient({ room, token });
   globalThis.greenroom = client;
   globalThis.connection = () => client.watching.pc;
-  const video = document.createElement("video");
-  document.body.append(video);
-  client.attach(0, video);
+  client.attach(0, document.querySelector("video"));
   await client.connect();
 }
 
@@ -186,11 +186,8 @@ async function offerDirectly(maxBitrate) {
 async function answerDirectly(sdp) {
   const pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
   globalThis.connection = () => pc;
-  const video = document.createElement("video");
-  video.autoplay = true;
-  document.body.append(video);
   pc.addEventListener("track", ({ streams }) => {
-    video.srcObject = streams[0];
+    document.querySelector("video").srcObject = streams[0];
   });
   await pc.setRemoteDescription({ type: "offer", sdp });
   await pc.setLocalDescription();
@@ -206,8 +203,11 @@ function acceptDirectly(sdp) {
   return globalThis.pc.setRemoteDescription({ type: "answer", sdp });
 }
 
-function noteFrames() {
-  const video = document.querySelector("video");
+/** The page's only element; each of its frames is noted from the first on. */
+function hangPicture() {
+  const video = document.createElement("video");
+  video.autoplay = true;
+  document.body.append(video);
   globalThis.frameTimes = [];
   const next = () => {
     globalThis.frameTimes.push(performance.timeOrigin + performance.now());

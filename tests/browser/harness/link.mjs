@@ -164,6 +164,11 @@ export class Network {
     return this.#ask(`outage ${way} ${ms}ms`);
   }
 
+  /** Drop UDP both ways, as some firewalls do, or no more. @param {boolean} blocked */
+  blockUdp(blocked) {
+    return this.#ask(blocked ? "block udp" : "allow udp");
+  }
+
   /** Packets by fate and waiting times, both ways, since the last call. */
   stats() {
     return this.#ask("stats");
