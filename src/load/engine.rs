@@ -11,7 +11,7 @@ use anyhow::{anyhow, bail};
 use crate::load::http::{Caller, Url};
 use crate::load::janus::Janus;
 use crate::load::link::{Link, Received, Shared};
-use crate::load::options::Options;
+use crate::load::options::{Fault, Options};
 use crate::load::peer::{Media, Peer};
 use crate::load::publisher::{AUDIO_SSRC, Publisher, VIDEO_SSRC};
 use crate::load::report::Report;
@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const SETTLE: Duration = Duration::from_secs(1);
 /// When a surge begins, if one is asked for.
 const SURGE_AFTER: Duration = Duration::from_secs(10);
+/// When the faulty viewers begin to be so: all of them had media in the window.
+const FAULT_AFTER: Duration = Duration::from_secs(2);
 /// How long packets of the window may still arrive.
 const DRAIN: Duration = Duration::from_millis(500);
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -90,7 +92,7 @@ impl<'a> Engine<'a> {
             std::thread::spawn(move || janus.keep_alive());
         }
         let now = Instant::now();
-        let count = options.viewers + 1;
+        let count = options.watching() + 1;
         let locals = (0..count).map(|index| Credentials {
             ufrag: format!("load{:05}", index),
             password: format!("load-password-{:05}-{:08x}", index, std::process::id()),
@@ -141,6 +143,10 @@ impl<'a> Engine<'a> {
         self.totals.window = Some(start.numbers.map(|first| (first, u32::MAX)));
         if let Some(publisher) = self.publisher() {
             publisher.latest = Duration::ZERO;
+        }
+        if self.options.faulty > 0 {
+            self.turns_until(start.at + FAULT_AFTER)?;
+            self.misbehave();
         }
         if let Some(factor) = self.options.surge {
             self.turns_until(start.at + SURGE_AFTER)?;
@@ -202,25 +208,43 @@ impl<'a> Engine<'a> {
     fn ramp(&mut self) -> anyhow::Result<()> {
         let start = Instant::now();
         let gap = Duration::from_secs_f64(1.0 / self.options.ramp);
-        for index in 1..=self.options.viewers {
+        for index in 1..=self.options.watching() {
             self.turns_until(start + gap * (index as u32 - 1))?;
             self.join(index)?;
         }
         let patient = Instant::now() + PATIENCE;
-        while self.with_media() + self.failures < self.options.viewers && Instant::now() < patient {
+        let all = self.options.watching();
+        while self.with_media(all) + self.failures < all && Instant::now() < patient {
             self.turn(patient)?;
         }
-        let missing = self.options.viewers - self.with_media();
+        let missing = all - self.with_media(all);
         if missing > 0 {
-            eprintln!(
-                "{missing} of {} viewers have no media: {}",
-                self.options.viewers,
-                self.why()
-            );
+            eprintln!("{missing} of {all} viewers have no media: {}", self.why());
         }
-        if missing == self.options.viewers { bail!("nobody has media") } else { Ok(()) }
+        if missing == all { bail!("nobody has media") } else { Ok(()) }
     }
 
+    /// The faulty viewers begin.
+    fn misbehave(&mut self) {
+        let well = self.options.viewers;
+        if self.options.fault != Fault::Nack {
+            self.reads.retain(|(_, index)| *index <= well);
+        }
+        let now = Instant::now();
+        for slot in &mut self.peers[well + 1..] {
+            match (self.options.fault, slot.as_mut()) {
+                (Fault::Vanish, _) => *slot = None,
+                // A failed peer is not ticked: it sends no checks and no reports.
+                (Fault::Unread, Some(peer)) => peer.failed = true,
+                (Fault::Nack, Some(Peer { media: Media::Viewer(viewer), .. })) => {
+                    viewer.next_storm = Some(now);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Also the faulty ones, while they have a socket.
     fn viewers(&self) -> impl Iterator<Item = (usize, &Viewer)> {
         self.peers.iter().enumerate().filter_map(|(index, peer)| match &peer.as_ref()?.media {
             Media::Viewer(viewer) => Some((index, &**viewer)),
@@ -228,8 +252,11 @@ impl<'a> Engine<'a> {
         })
     }
 
-    fn with_media(&self) -> usize {
-        self.viewers().filter(|(_, viewer)| viewer.first_media.is_some()).count()
+    /// Of the first so many viewers.
+    fn with_media(&self, of: usize) -> usize {
+        let media =
+            |(index, viewer): &(usize, &Viewer)| *index <= of && viewer.first_media.is_some();
+        self.viewers().filter(media).count()
     }
 
     fn turns_until(&mut self, until: Instant) -> anyhow::Result<()> {
@@ -315,7 +342,7 @@ impl<'a> Engine<'a> {
         let media = if index == 0 {
             Media::Publisher(Box::new(Publisher::new(now, self.options)))
         } else {
-            Media::Viewer(Box::new(Viewer::new(now, index)))
+            Media::Viewer(Box::new(Viewer::new(now, index, index <= self.options.viewers)))
         };
         let mut peer = Peer { wire, link, media, failed: false };
         peer.link.tick(now, &mut self.scratch)?;
@@ -396,8 +423,8 @@ impl<'a> Engine<'a> {
             let received = self.totals.received - self.received_at_progress;
             eprintln!(
                 "{} of {} viewers have media, {:.0} packets/s",
-                self.with_media(),
-                self.options.viewers,
+                self.with_media(self.options.watching()),
+                self.options.watching(),
                 received as f64 / seconds
             );
             self.received_at_progress = self.totals.received;
@@ -428,7 +455,7 @@ impl<'a> Engine<'a> {
     ) -> anyhow::Result<Report> {
         let mut report = Report {
             viewers: self.options.viewers,
-            with_media: self.with_media(),
+            with_media: self.with_media(self.options.viewers),
             failures: self.failures,
             seconds: (end.at - start.at).as_secs_f64(),
             sent: [0, 1].map(|kind| u64::from(end.numbers[kind] - start.numbers[kind])),
@@ -449,7 +476,7 @@ impl<'a> Engine<'a> {
         let mut joins = Vec::new();
         let links = self.peers.iter().skip(1).flatten().map(|peer| &peer.link);
         report.profile = links.flat_map(|link| &link.keys).next().map_or("none", |k| k.profile);
-        for (index, viewer) in self.viewers() {
+        for (index, viewer) in self.viewers().filter(|(_, viewer)| viewer.counts) {
             worst = worst.min(viewer.measured);
             let times = self.asked[index].zip(viewer.first_media);
             joins.extend(times.map(|(asked, first)| (first - asked).as_micros() as u64));

@@ -58,6 +58,12 @@ pub struct Options {
     /// Ten seconds into the measurement, send this many times as many frames: overload, which nobody could join under
     #[arg(long)]
     pub surge: Option<u32>,
+    /// What the `--faulty` viewers do from two seconds into the measurement on
+    #[arg(long, value_enum, default_value_t = Fault::Unread)]
+    pub fault: Fault,
+    /// More viewers, who join as the others do and then behave badly; the figures are of the others
+    #[arg(long, default_value_t = 0, conflicts_with = "wake")]
+    pub faulty: usize,
     /// Packets of one frame
     #[arg(long, default_value_t = 5)]
     pub packets_per_frame: u16,
@@ -102,7 +108,24 @@ pub enum Profile {
     Cm,
 }
 
+/// How a viewer behaves badly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Fault {
+    /// Its socket stays open and nobody reads it or answers.
+    Unread,
+    /// Its socket closes, without goodbye.
+    Vanish,
+    /// It asks for all that it got lately again, 50 times a second.
+    Nack,
+}
+
 impl Options {
+    /// Everybody who watches: peers 1 to this.
+    #[must_use]
+    pub fn watching(&self) -> usize {
+        self.viewers + self.faulty
+    }
+
     /// Whether the numbers make sense.
     ///
     /// # Errors
@@ -124,8 +147,8 @@ impl Options {
         if self.surge.is_some_and(|factor| !(1..=1000).contains(&factor)) {
             return Err("--surge is 1 to 1000".into());
         }
-        if self.viewers == 0 || self.viewers > 10_000 {
-            return Err("--viewers is 1 to 10000".into());
+        if self.viewers == 0 || self.viewers > 10_000 || self.faulty > 10_000 {
+            return Err("--viewers is 1 to 10000, --faulty at most that".into());
         }
         Ok(())
     }
@@ -215,9 +238,13 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         assert!(options(&[]).check().is_ok());
-        for bad in
-            [["--viewers", "0"], ["--fps", "0"], ["--packet-bytes", "10"], ["--duration", "NaN"]]
-        {
+        for bad in [
+            ["--viewers", "0"],
+            ["--fps", "0"],
+            ["--packet-bytes", "10"],
+            ["--duration", "NaN"],
+            ["--faulty", "10001"],
+        ] {
             assert!(options(&bad).check().is_err(), "{bad:?}");
         }
     }

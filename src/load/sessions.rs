@@ -158,7 +158,7 @@ pub fn end(ends: Vec<End>) {
 
 /// The tokens of everybody, the publisher's first. Before any clock runs.
 pub fn tokens(options: &Options) -> anyhow::Result<Vec<Option<String>>> {
-    (0..=options.viewers)
+    (0..=options.watching())
         .map(|index| match (options.fixed_token(index), options.token_command(index)) {
             (Some(token), _) => Ok(Some(token)),
             (None, Some(command)) => run(&command).map(Some),

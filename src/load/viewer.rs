@@ -11,6 +11,10 @@ use crate::load::payload;
 use crate::load::sdp::{AUDIO_PT, VIDEO_PT};
 
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two requests for everything by a viewer that behaves badly.
+const STORM_INTERVAL: Duration = Duration::from_millis(20);
+/// Packets that it asks for each time.
+const STORM_PACKETS: u32 = 128;
 
 /// What all viewers saw of the packets that are measured.
 #[derive(Default)]
@@ -126,20 +130,26 @@ pub struct Viewer {
     tracks: [Track; 2],
     next_report: Instant,
     pub first_media: Option<Instant>,
+    /// Whether what it sees goes into the totals.
+    pub counts: bool,
     /// Packets of the window.
     pub measured: u64,
+    /// When to ask for everything again, if it does.
+    pub next_storm: Option<Instant>,
 }
 
 impl Viewer {
     /// Viewer `index`; the first report is due at another time for each.
-    pub fn new(now: Instant, index: usize) -> Self {
+    pub fn new(now: Instant, index: usize, counts: bool) -> Self {
         let apart = Duration::from_millis((index as u64 * 37) % 1000);
         Self {
             ssrc: 0x5000_0000 + index as u32,
             tracks: Default::default(),
             next_report: now + apart,
             first_media: None,
+            counts,
             measured: 0,
+            next_storm: None,
         }
     }
 
@@ -170,7 +180,7 @@ impl Viewer {
             return;
         };
         let order = track.place(facts.number);
-        let Some(window) = totals.window else { return };
+        let Some(window) = totals.window.filter(|_| self.counts) else { return };
         let (first, end) = window[usize::from(!video)];
         if !(first..end).contains(&facts.number) {
             return;
@@ -205,8 +215,12 @@ impl Viewer {
         }
     }
 
-    /// The receiver report, if it is due.
+    /// The receiver report, or a request for everything, if it is due.
     pub fn tick(&mut self, now: Instant, seal: &mut Context) -> anyhow::Result<Option<Vec<u8>>> {
+        if self.next_storm.is_some_and(|due| due <= now) {
+            self.next_storm = Some(now + STORM_INTERVAL);
+            return Ok(Some(seal.encrypt_rtcp(&self.everything())?.to_vec()));
+        }
         if self.next_report > now {
             return Ok(None);
         }
@@ -217,6 +231,17 @@ impl Viewer {
         build::receiver_report(&mut report, self.ssrc, &blocks);
         build::cname(&mut report, self.ssrc, "load");
         Ok(Some(seal.encrypt_rtcp(&report)?.to_vec()))
+    }
+
+    /// A NACK of the newest video packets, which it has.
+    fn everything(&self) -> Vec<u8> {
+        let track = &self.tracks[0];
+        let newest = track.sequence.unwrap_or_default();
+        let lost = (0..STORM_PACKETS).rev().map(|back| newest.wrapping_sub(back) as u16);
+        let mut request = Vec::new();
+        build::receiver_report(&mut request, self.ssrc, &[]);
+        build::nack(&mut request, self.ssrc, track.ssrc, lost);
+        request
     }
 }
 
@@ -255,7 +280,7 @@ mod tests {
     fn only_the_window_counts() {
         let now = Instant::now();
         let mut totals = Totals { window: Some([(10, 20), (0, 0)]), ..Totals::default() };
-        let mut viewer = Viewer::new(now, 1);
+        let mut viewer = Viewer::new(now, 1, true);
         for number in 5..25 {
             let times = Times { arrived: 3_000_000, due: 3_000_000, read: 4_000_000 };
             viewer.receive(now, &packet(number, number as u16), times, &mut totals);
@@ -272,7 +297,7 @@ mod tests {
     #[test]
     fn reports_count_losses_over_the_wrap() {
         let now = Instant::now();
-        let (mut totals, mut viewer) = (Totals::default(), Viewer::new(now, 1));
+        let (mut totals, mut viewer) = (Totals::default(), Viewer::new(now, 1, true));
         for sequence in [65_533u16, 65_534, 1, 2] {
             viewer.receive(now, &packet(u32::from(sequence), sequence), NEVER, &mut totals);
         }

@@ -123,7 +123,7 @@ fn measure(cli: &Cli, shape: Shape, mut options: Options) -> anyhow::Result<Valu
     let server = Child::start(&cli.options.set)?;
     options.url = server.url().to_owned();
     options.pid = Some(server.pid());
-    let tokens = server.tokens(&options.room, options.viewers)?;
+    let tokens = server.tokens(&options.room, options.watching())?;
     let before = server.sent(options.tcp)?;
     let report = run_as(&options, tokens).map_err(|error| server.explain(error))?;
     let (messages, packets) = server.sent(options.tcp)?;
