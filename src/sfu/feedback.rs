@@ -8,7 +8,7 @@ use crate::rtp::rtcp::{Packet, build, packets};
 
 use super::bandwidth::arrivals;
 use super::drop_reason::DropReason;
-use super::egress::Egress;
+use super::egress::{Egress, Path};
 use super::publication::{ids, ids_of};
 use super::publisher::REPORT_INTERVAL;
 use super::relay::ClockPair;
@@ -26,12 +26,13 @@ impl Sfu {
     pub(super) fn on_rtcp(
         &mut self,
         now: Instant,
+        path: Path,
         index: u32,
         bytes: &mut [u8],
         egress: &mut Egress<'_>,
     ) -> Result<(), DropReason> {
         let session = session_mut(&mut self.sessions, index).ok_or(DropReason::UnknownTransport)?;
-        let compound = session.transport.open_rtcp(now, bytes)?;
+        let compound = session.transport.open_rtcp(now, path, bytes)?;
         let publishes = matches!(session.role, Role::Publish(_));
         let id = session.id;
         self.note_alive(index);

@@ -183,8 +183,8 @@ impl Sfu {
         }
         let index = self.demux.session(&path).ok_or(DropReason::UnknownAddress)?;
         match kind {
-            PacketKind::Rtp => self.on_rtp(now, index, bytes, egress),
-            PacketKind::Rtcp => self.on_rtcp(now, index, bytes, egress),
+            PacketKind::Rtp => self.on_rtp(now, path, index, bytes, egress),
+            PacketKind::Rtcp => self.on_rtcp(now, path, index, bytes, egress),
             PacketKind::Dtls => self.on_dtls(now, path, index, bytes, egress),
             PacketKind::Stun => Ok(()),
         }
@@ -222,12 +222,13 @@ impl Sfu {
     fn on_rtp(
         &mut self,
         now: Instant,
+        path: Path,
         index: u32,
         bytes: &mut [u8],
         egress: &mut Egress<'_>,
     ) -> Result<(), DropReason> {
         let session = session_mut(&mut self.sessions, index).ok_or(DropReason::UnknownTransport)?;
-        let packet = session.transport.open_rtp(now, bytes)?;
+        let packet = session.transport.open_rtp(now, path, bytes)?;
         let Role::Publish(publisher) = &mut session.role else {
             return Err(DropReason::NotPublisher);
         };

@@ -223,7 +223,7 @@ impl Transport {
 
     fn start_dtls(&mut self, now: Instant, egress: &mut Egress<'_>) {
         if self.ice.selected().is_some() {
-            self.with_dtls(now, egress, |dtls, wire| dtls.start(now, wire));
+            self.with_dtls(now, None, egress, |dtls, wire| dtls.start(now, wire));
         }
     }
 
@@ -245,14 +245,15 @@ impl Transport {
             return Err(DropReason::UnknownAddress);
         }
         // Before the answer there is no fingerprint to hold the peer to; it will send again.
-        self.with_dtls(now, egress, |dtls, wire| dtls.handle(now, bytes, wire))
+        self.with_dtls(now, Some(path), egress, |dtls, wire| dtls.handle(now, bytes, wire))
             .unwrap_or(Err(DropReason::NoKeys))
     }
 
-    /// Run a DTLS call and then everything it led to.
+    /// Run a DTLS call, for a datagram from somewhere or for none, and then everything it led to.
     fn with_dtls<T>(
         &mut self,
         now: Instant,
+        from: Option<Path>,
         egress: &mut Egress<'_>,
         call: impl FnOnce(&mut Dtls, &mut Wire<'_, '_>) -> T,
     ) -> Option<T> {
@@ -265,7 +266,9 @@ impl Transport {
                 DtlsEvent::Connected(keys) => self.connected(now, &keys),
                 DtlsEvent::Closed(reason) => self.end(reason),
                 DtlsEvent::Data(packet) => {
-                    self.ice.authenticated(now);
+                    if let Some(path) = from {
+                        self.ice.heard(now, path);
+                    }
                     if let Some(data) = self.data.as_mut() {
                         // Refusals are counted inside; the record itself was fine.
                         let _ = data.handle(now, packet);
@@ -313,33 +316,35 @@ impl Transport {
         }
     }
 
-    /// Check, authenticate and decrypt an RTP packet in place. The result is plain RTP.
+    /// Check, authenticate and decrypt an RTP packet from a validated path in place. The result is plain RTP.
     ///
     /// # Errors
     /// Why it was dropped.
     pub fn open_rtp<'a>(
         &mut self,
         now: Instant,
+        path: Path,
         bytes: &'a mut [u8],
     ) -> Result<&'a mut [u8], DropReason> {
         let srtp = self.srtp.as_mut().ok_or(DropReason::NoKeys)?;
         let plain = srtp.receiver.open_rtp(bytes)?;
-        self.ice.authenticated(now);
+        self.ice.heard(now, path);
         Ok(plain)
     }
 
-    /// Check, authenticate and decrypt an RTCP compound packet in place.
+    /// Check, authenticate and decrypt an RTCP compound packet from a validated path in place.
     ///
     /// # Errors
     /// Why it was dropped.
     pub fn open_rtcp<'a>(
         &mut self,
         now: Instant,
+        path: Path,
         bytes: &'a mut [u8],
     ) -> Result<&'a mut [u8], DropReason> {
         let srtp = self.srtp.as_mut().ok_or(DropReason::NoKeys)?;
         let plain = srtp.receiver.open_rtcp(bytes)?;
-        self.ice.authenticated(now);
+        self.ice.heard(now, path);
         Ok(plain)
     }
 
@@ -417,7 +422,7 @@ impl Transport {
             };
             return self.end(reason);
         }
-        self.with_dtls(now, egress, |dtls, wire| dtls.handle_timeout(now, wire));
+        self.with_dtls(now, None, egress, |dtls, wire| dtls.handle_timeout(now, wire));
         if let Some(data) = self.data.as_mut() {
             data.handle_timeout(now);
         }
@@ -449,7 +454,8 @@ impl Transport {
         self.events.pop_front()
     }
 
-    /// The path to send on: the last nominated one, or the first validated before any is.
+    /// The path to send on: the last nominated one, or the first validated before any is; another one that the
+    /// peer is heard from when it is silent.
     #[must_use]
     pub fn path(&self) -> Option<Path> {
         self.ice.selected()

@@ -151,9 +151,9 @@ impl Pair {
                 let rtcp = datagram.get(1).is_some_and(|kind| (192..224).contains(kind));
                 let end = &mut self.ends[end];
                 let opened = if rtcp {
-                    end.open_rtcp(now, &mut datagram)
+                    end.open_rtcp(now, from, &mut datagram)
                 } else {
-                    end.open_rtp(now, &mut datagram)
+                    end.open_rtp(now, from, &mut datagram)
                 };
                 assert!(opened.is_ok());
             }
@@ -243,13 +243,13 @@ fn media_and_reports_open_at_the_other_end() {
     let header = packet.clone();
     packet.clear();
     pair.ends[1].srtp_sender().unwrap().seal_rtp(&header, b"frame", &[], 7, &mut packet);
-    let now = pair.now;
-    assert_eq!(pair.ends[0].open_rtp(now, &mut packet).unwrap()[12..], *b"frame");
+    let (now, paths) = (pair.now, pair.paths);
+    assert_eq!(pair.ends[0].open_rtp(now, paths[0], &mut packet).unwrap()[12..], *b"frame");
     let report = [0x80, 201, 0, 1, 0, 0, 0, 5];
     pair.with(0, |transport, egress| transport.send_rtcp(&report, egress));
     let (_, sealed) = pair.wire.values().next_back().unwrap();
     let mut sealed = sealed.clone();
-    assert_eq!(pair.ends[1].open_rtcp(now, &mut sealed).unwrap(), report);
+    assert_eq!(pair.ends[1].open_rtcp(now, paths[1], &mut sealed).unwrap(), report);
 }
 
 #[test]
@@ -474,8 +474,9 @@ proptest! {
             pair.deliver(1, datagram);
             let mut media = body;
             media.insert(0, 0x80);
-            prop_assert!(pair.ends[1].open_rtp(now, &mut media.clone()).is_err());
-            prop_assert!(pair.ends[1].open_rtcp(now, &mut media).is_err());
+            let path = pair.paths[1];
+            prop_assert!(pair.ends[1].open_rtp(now, path, &mut media.clone()).is_err());
+            prop_assert!(pair.ends[1].open_rtcp(now, path, &mut media).is_err());
             let mut bent = recorded.clone();
             let at = (replayed as usize + n) % bent.len();
             bent[at] ^= 1 + n as u8;

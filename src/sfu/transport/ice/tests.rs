@@ -44,12 +44,12 @@ fn the_first_validated_path_serves_until_one_is_nominated() {
     let plain = Check { use_candidate: false, ..Check::default() };
     let (first, sent) = check(&mut agent, now, path(1), &plain);
     let first = first.unwrap();
-    assert!(first.new_path && first.nominated && sent == 1);
+    assert!(first.new_path && first.selected && sent == 1);
     let (second, _) = check(&mut agent, now, path(2), &plain);
     assert!(second.unwrap().new_path);
     assert_eq!(agent.selected(), Some(path(1)));
     let (third, _) = check(&mut agent, now, path(2), &Check::default());
-    assert!(third.unwrap().nominated);
+    assert!(third.unwrap().selected);
     assert_eq!(agent.selected(), Some(path(2)));
 }
 
@@ -92,11 +92,91 @@ fn old_credentials_die_when_the_new_ones_are_used() {
     // Still good: the peer may not know yet.
     check(&mut agent, now, path(1), &Check::default()).0.unwrap();
     let fresh = Check { username: "fresh:remote", password, ..Check::default() };
-    assert!(check(&mut agent, now, path(3), &fresh).0.unwrap().nominated);
+    assert!(check(&mut agent, now, path(3), &fresh).0.unwrap().selected);
     assert_eq!(agent.selected(), Some(path(3)));
     assert!(!agent.is_validated(path(2)));
     let replayed = check(&mut agent, now, path(4), &Check::default());
     assert_eq!(replayed, (Err(DropReason::StunUnknownUfrag), 0));
+}
+
+const MS: Duration = Duration::from_millis(1);
+
+#[test]
+fn media_follows_the_peer_when_the_selected_path_is_silent() {
+    let (mut agent, now) = (agent(), epoch());
+    let plain = Check { use_candidate: false, ..Check::default() };
+    check(&mut agent, now, path(1), &Check::default()).0.unwrap();
+    check(&mut agent, now, path(2), &plain).0.unwrap();
+    agent.heard(now, path(1));
+    agent.heard(now + SILENT - MS, path(2));
+    assert_eq!(agent.selected(), Some(path(1)), "just before the limit");
+    // From no path that a check validated, whoever opened it.
+    agent.heard(now + SILENT, path(3));
+    assert_eq!(agent.selected(), Some(path(1)));
+    agent.heard(now + SILENT, path(2));
+    assert_eq!(agent.selected(), Some(path(2)));
+    // No way back before this one is silent too, but for a nomination.
+    agent.heard(now + SILENT * 2 - MS, path(1));
+    assert_eq!(agent.selected(), Some(path(2)));
+    let back = check(&mut agent, now + SILENT * 2 - MS, path(1), &Check::default()).0.unwrap();
+    assert!(back.selected && !back.new_path);
+}
+
+#[test]
+fn a_check_moves_media_from_a_silent_path_without_a_nomination() {
+    let (mut agent, now) = (agent(), epoch());
+    let plain = Check { use_candidate: false, ..Check::default() };
+    check(&mut agent, now, path(1), &Check::default()).0.unwrap();
+    let early = check(&mut agent, now + SILENT - MS, path(2), &plain).0.unwrap();
+    assert_eq!((early.new_path, early.selected), (true, false));
+    let late = check(&mut agent, now + SILENT, path(2), &plain).0.unwrap();
+    assert_eq!((late.new_path, late.selected), (false, true));
+}
+
+#[test]
+fn two_paths_that_are_both_heard_do_not_take_media_from_each_other() {
+    let (mut agent, now) = (agent(), epoch());
+    let plain = Check { use_candidate: false, ..Check::default() };
+    for port in [1, 2] {
+        check(&mut agent, now, path(port), &plain).0.unwrap();
+    }
+    let step = SILENT - MS;
+    for turn in 1..20 {
+        agent.heard(now + step * turn, path(2));
+        agent.heard(now + step * turn, path(1));
+        assert_eq!(agent.selected(), Some(path(1)), "turn {turn}");
+    }
+}
+
+#[test]
+fn after_a_restart_a_silent_path_is_left_sooner_and_a_good_one_stays() {
+    let restarted = |heard_until: Instant| {
+        let (mut agent, now) = (agent(), heard_until);
+        check(&mut agent, now - SILENT, path(1), &Check::default()).0.unwrap();
+        let password = "new password of 22 characters";
+        agent.restart(IceCredentials { ufrag: "fresh".into(), password: password.into() });
+        agent.heard(heard_until, path(1));
+        (
+            agent,
+            Check { username: "fresh:remote", password, use_candidate: false, ..Check::default() },
+        )
+    };
+    let now = epoch() + SILENT;
+    let (mut agent, fresh) = restarted(now);
+    let at = now + SILENT_AFTER_RESTART;
+    assert!(!check(&mut agent, at - MS, path(2), &fresh).0.unwrap().selected);
+    assert!(check(&mut agent, at, path(2), &fresh).0.unwrap().selected);
+    // Once: from here on the usual limit holds.
+    let late = at + SILENT - MS;
+    assert!(!check(&mut agent, late, path(3), &fresh).0.unwrap().selected);
+    assert!(check(&mut agent, late + MS, path(3), &fresh).0.unwrap().selected);
+
+    let (mut agent, fresh) = restarted(now);
+    for step in 1..10 {
+        let at = now + (SILENT_AFTER_RESTART - MS) * step;
+        agent.heard(at, path(1));
+        assert!(!check(&mut agent, at, path(2), &fresh).0.unwrap().selected, "step {step}");
+    }
 }
 
 #[test]
@@ -107,6 +187,7 @@ fn paths_are_bounded_and_the_selected_one_stays() {
     let mut evicted = Vec::new();
     for port in 2..20 {
         let at = now + Duration::from_secs(u64::from(port));
+        agent.heard(at, path(1));
         evicted.extend(check(&mut agent, at, path(port), &plain).0.unwrap().evicted);
     }
     assert_eq!(evicted.len(), 19 - MAX_PATHS);
@@ -131,6 +212,6 @@ fn when_the_selected_path_ends_the_one_checked_last_serves_or_else_the_next_chec
     assert_eq!(agent.selected(), Some(path(2)));
     agent.forget(path(2));
     assert!(agent.selected().is_none() && !agent.may_send(now));
-    assert!(check(&mut agent, now, path(4), &plain).0.unwrap().nominated);
+    assert!(check(&mut agent, now, path(4), &plain).0.unwrap().selected);
     assert_eq!(agent.selected(), Some(path(4)));
 }
