@@ -53,6 +53,9 @@ counts! {
     RelayedOut => "greenroom_relayed_out_total", "Frame parts sent to another shard.";
     RelayedIn => "greenroom_relayed_in_total", "Frame parts received from another shard.";
     ProbePackets => "greenroom_probe_packets_total", "RTP packets sent again to find out what a viewer's network takes.";
+    PointChanges => "greenroom_operating_point_changes_total", "Slots that changed what they take of the temporal and spatial layers inside a stream.";
+    Fillers => "greenroom_filler_packets_total", "Empty packets in the place of those that came late and that a viewer does not take.";
+    LayersDistrusted => "greenroom_layers_distrusted_total", "Streams whose layers contradicted themselves; all of them goes to everybody.";
     LayerChanges => "greenroom_layer_changes_total", "Slots that changed from one simulcast layer to another.";
     Handshakes => "greenroom_handshakes_total", "DTLS handshakes completed.";
     TransportsClosed => "greenroom_transports_closed_total", "Transports that ended, for any reason.";

@@ -183,7 +183,7 @@ impl Sfu {
                 }
             }
             RelayMessage::Layers(transport, layers) => {
-                self.set_layers(now, transport, layers, egress);
+                self.set_layers(now, transport, *layers, egress);
             }
             RelayMessage::Clock(id, clock) => {
                 if let Some(at) = self.publication_ids.get(&id).copied() {
@@ -232,7 +232,7 @@ impl Sfu {
             self.relays.push_back((shard, RelayMessage::Clock(id, clock)));
         }
         if let Some(layers) = self.layers.get(&id.transport) {
-            self.relays.push_back((shard, RelayMessage::Layers(id.transport, *layers)));
+            self.relays.push_back((shard, RelayMessage::Layers(id.transport, Box::new(*layers))));
         }
         if id.kind == MediaKind::Video {
             self.want_key_frame(now, at, egress);

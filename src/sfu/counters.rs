@@ -72,6 +72,12 @@ pub struct Counters {
     pub probe_packets: u64,
     /// Slots that changed from one simulcast layer to another.
     pub layer_changes: u64,
+    /// Slots that changed what they take of the layers inside a stream.
+    pub point_changes: u64,
+    /// Empty packets sent in the place of those that came late and that a viewer does not take.
+    pub fillers: u64,
+    /// Streams whose layers contradicted themselves.
+    pub layers_distrusted: u64,
     /// Handshakes completed.
     pub handshakes: u64,
     /// Transports that ended, any reason.
@@ -100,6 +106,9 @@ impl Default for Counters {
             relayed_in: 0,
             probe_packets: 0,
             layer_changes: 0,
+            point_changes: 0,
+            fillers: 0,
+            layers_distrusted: 0,
             handshakes: 0,
             closed: 0,
         }

@@ -9,13 +9,16 @@ use std::time::{Duration, Instant};
 
 use signaling::media::{MediaKind, TransportId};
 
-use super::bandwidth::allocation::{Demand, Layers, divide};
+use crate::rtp::track::MAX_LAYERS;
+
+use super::bandwidth::allocation::{Choice, Demand, Layers, divide};
 use super::bandwidth::downlink::Downlink;
 use super::egress::Egress;
 use super::publication::{Publication, ids_of};
 use super::relay::RelayMessage;
 use super::session::{Place, Role};
 use super::slab::PublicationId;
+use super::thinning::Measured;
 use super::{Sfu, publication_mut, session_mut};
 
 /// How often the layers of a publisher are measured. Trade: a layer that its publisher stops freezes its
@@ -37,23 +40,29 @@ impl Sfu {
         let Some(due) = publisher.layers_at.filter(|due| *due <= now) else { return };
         publisher.layers_at = Some(now + MEASURE_EVERY);
         let window = MEASURE_EVERY + now.saturating_duration_since(due);
-        let mut layers = Layers::default();
+        let simulcast = publisher.is_simulcast();
+        let mut measured = [Measured::default(); MAX_LAYERS];
         let mut shards = Vec::new();
-        for (id, bps) in ids_of(transport, MediaKind::Video).zip(&mut layers.bps) {
+        for (id, measured) in ids_of(transport, MediaKind::Video).zip(&mut measured) {
             let Some(publication) = self.publication_ids.get(&id) else { continue };
             let Some(publication) = publication_mut(&mut self.publications, *publication) else {
                 continue;
             };
-            let bytes = publication.intake.as_mut().map_or(0, |intake| intake.take_bytes());
-            *bps = (bytes as f64 * 8.0 / window.as_secs_f64()) as u32;
+            if let Some(intake) = &mut publication.intake {
+                *measured = intake.measure();
+            }
             shards.extend(publication.wanting(now));
         }
         shards.sort_unstable();
         shards.dedup();
         let known = self.layers.get(&transport).copied();
-        let layers = smoothed(known, layers);
+        let layers = smoothed(known, &measured, window);
+        // Most streams have one layer: nobody has to choose five times a second.
+        if !simulcast && known.is_none() && !layers.is_choice() {
+            return;
+        }
         for shard in shards {
-            self.relays.push_back((shard, RelayMessage::Layers(transport, layers)));
+            self.relays.push_back((shard, RelayMessage::Layers(transport, Box::new(layers))));
         }
         self.set_layers(now, transport, layers, egress);
     }
@@ -82,21 +91,22 @@ impl Sfu {
         }
     }
 
-    /// The layer a slot begins with when it is given this track.
-    pub(super) fn first_layer(
+    /// The layer a slot begins with when it is given this track, and what of the layers inside it.
+    pub(super) fn first_choice(
         &mut self,
         now: Instant,
         index: u32,
         track: PublicationId,
-    ) -> PublicationId {
+    ) -> Choice {
         let Some(layers) =
             self.layers.get(&track.transport).filter(|_| track.kind == MediaKind::Video)
         else {
-            return track;
+            return Choice { layer: track.layer, ..Choice::FIRST };
         };
-        let mut demand = [Demand { slot: 0, layers: *layers, present: None, chosen: 0 }];
+        let chosen = Choice::FIRST;
+        let mut demand = [Demand { slot: 0, layers: *layers, present: None, chosen }];
         divide(&mut demand, self.budget(now, index));
-        PublicationId { layer: demand[0].chosen, ..track }
+        demand[0].chosen
     }
 
     /// Bits per second of video a viewer's network takes; `None` = its client tells us nothing.
@@ -153,16 +163,25 @@ impl Sfu {
         let Role::Watch(watcher) = &session.role else { return };
         let mut demands = Vec::new();
         for (slot, out) in watcher.slots.iter().enumerate() {
-            let Place::Attached { publication, .. } = out.place else { continue };
+            let Place::Attached { publication, position } = out.place else { continue };
             let Some(Some(publication)) = self.publications.get(publication as usize) else {
+                continue;
+            };
+            let subscription = publication.subscriptions.get(position as usize);
+            let Some(point) = subscription.map(|subscription| subscription.point()) else {
                 continue;
             };
             let PublicationId { transport, kind: MediaKind::Video, layer } = publication.id else {
                 continue;
             };
             if let Some(layers) = self.layers.get(&transport) {
-                let present = Some(layer);
-                demands.push(Demand { slot, layers: *layers, present, chosen: layer });
+                let present = Choice { layer, point };
+                demands.push(Demand {
+                    slot,
+                    layers: *layers,
+                    present: Some(present),
+                    chosen: present,
+                });
             }
         }
         divide(&mut demands, budget);
@@ -177,14 +196,31 @@ impl Sfu {
         }
     }
 
-    /// Let a slot wait for a layer of the track it shows, or stay.
-    fn aim(&mut self, now: Instant, index: u32, slot: usize, layer: u8, egress: &mut Egress<'_>) {
+    /// Let a slot take what was chosen of the track it shows: of the layers inside the stream when that allows it, and
+    /// another simulcast layer from its next key frame on.
+    fn aim(
+        &mut self,
+        now: Instant,
+        index: u32,
+        slot: usize,
+        choice: Choice,
+        egress: &mut Egress<'_>,
+    ) {
+        let Choice { layer, point } = choice;
         let Some(out) = self.slot_mut(index, slot) else { return };
         out.aim = None;
-        let Place::Attached { publication, .. } = out.place else { return };
-        let Some(Some(publication)) = self.publications.get(publication as usize) else { return };
+        let Place::Attached { publication: here, position } = out.place else { return };
+        let Some(publication) = publication_mut(&mut self.publications, here) else { return };
         let present = publication.id;
+        let Some(subscription) = publication.subscriptions.get_mut(position as usize) else {
+            return;
+        };
+        subscription.set_target(point);
         if present.layer == layer {
+            // A sharper picture begins with a key frame, in most streams.
+            if point.spatial > subscription.point().spatial {
+                self.want_key_frame(now, here, egress);
+            }
             return;
         }
         let at = self.publication(PublicationId { layer, ..present });
@@ -232,15 +268,18 @@ impl Sfu {
     }
 }
 
-/// Mostly what was, and a little of what is; what begins or ends does so at once.
-fn smoothed(before: Option<Layers>, now: Layers) -> Layers {
-    let Some(before) = before else { return now };
-    let mut layers = now;
-    for (bps, before) in layers.bps.iter_mut().zip(before.bps) {
-        if *bps > 0 && before > 0 {
-            let change = f64::from(*bps) - f64::from(before);
-            *bps = (f64::from(before) + NEW_SHARE * change).max(1.0) as u32;
-        }
+/// What layers cost: mostly what they did, and a little of what was measured in `window`; what begins or ends does so at
+/// once.
+fn smoothed(before: Option<Layers>, measured: &[Measured; MAX_LAYERS], window: Duration) -> Layers {
+    let mut layers = Layers::default();
+    for (layer, Measured { bytes, shares }) in measured.iter().enumerate() {
+        let now = *bytes as f64 * 8.0 / window.as_secs_f64();
+        let known = before.map_or(0.0, |before| f64::from(before.whole_bps(layer)));
+        let bps = match now {
+            now if now >= 1.0 && known > 0.0 => (known + NEW_SHARE * (now - known)).max(1.0),
+            now => now,
+        };
+        layers.bps[layer] = shares.map(|share| (bps * share) as u32);
     }
     layers
 }

@@ -31,6 +31,7 @@ pub mod slab;
 mod slots;
 mod stage;
 mod subscription;
+mod thinning;
 mod timers;
 pub mod transport;
 
@@ -262,6 +263,10 @@ impl Sfu {
         self.note_building(now, at);
         let accepted = accepted?;
         self.counters.recovered += u64::from(stream.rtx);
+        self.counters.layers_distrusted += u64::from(accepted.layers_distrusted);
+        if let Some(reason) = accepted.refused {
+            self.counters.drop(reason);
+        }
         if accepted.became_ready {
             self.tell(index, MediaEvent::MediaReady(stream.kind));
         }

@@ -16,6 +16,7 @@ use super::receiver::{Arrival, Receiver};
 use super::relay::ClockPair;
 use super::slab::{MAX_PAYLOAD, PublicationId, Slab, SlabRing};
 use super::subscription::Subscription;
+use super::thinning::{LayerCounter, Measured, PacketLayers};
 
 /// Time between key-frame requests to one publisher. Trade: at most 2 a second whatever a
 /// thousand viewers do, and a joiner waits half a second at worst.
@@ -199,8 +200,8 @@ pub struct Intake {
     pub ready: bool,
     building: Option<Arc<Slab>>,
     spacing: Spacing,
-    /// Bytes of datagrams since the rate was measured.
-    bytes: u64,
+    /// What each operating point leaves out of the stream, and takes of its rate.
+    layers: LayerCounter,
     /// Timestamp of the newest frame begun, to tell a frame's first slab from a later part.
     last_frame: Option<u32>,
 }
@@ -238,6 +239,10 @@ pub struct Accepted {
     /// Video comes and none of it can be decoded: its first key frame was lost, before there were keys or on the
     /// way, and nobody may be watching who would ask for another.
     pub began_without_key_frame: bool,
+    /// What the stream says of its layers contradicts itself: from here on it has none.
+    pub layers_distrusted: bool,
+    /// Why the packet itself is not among them, after all.
+    pub refused: Option<DropReason>,
 }
 
 impl Intake {
@@ -251,7 +256,7 @@ impl Intake {
             ready: false,
             building: None,
             spacing: Spacing::default(),
-            bytes: 0,
+            layers: LayerCounter::default(),
             last_frame: None,
         }
     }
@@ -261,6 +266,7 @@ impl Intake {
         self.epoch = self.epoch.wrapping_add(1);
         self.building = None;
         self.last_frame = None;
+        self.layers.begin_anew();
     }
 
     /// The publisher changed its SSRC (a restarted encoder, a replaced track): other numbers, and
@@ -271,9 +277,9 @@ impl Intake {
         ring.clear();
     }
 
-    /// Bytes of the datagrams that went on, since this was asked last.
-    pub fn take_bytes(&mut self) -> u64 {
-        std::mem::take(&mut self.bytes)
+    /// Bytes of the datagrams that went on, since this was asked last, and what operating points take of them.
+    pub fn measure(&mut self) -> Measured {
+        self.layers.measure()
     }
 
     /// The codec behind a payload type.
@@ -345,7 +351,6 @@ impl Publication {
         if payload.len() > MAX_PAYLOAD {
             return Err(DropReason::RtpMalformed);
         }
-        intake.bytes += (payload.len() + PACKET_OVERHEAD) as u64;
         let facts = codec::describe(codec, payload).map_err(|_| DropReason::CodecMalformed)?;
         let sequence = receiver.without_padding(sequence).ok_or(DropReason::TooLate)?;
         if facts.key_frame_start {
@@ -353,10 +358,14 @@ impl Publication {
         }
         let became_ready = !intake.ready && (id.kind == MediaKind::Audio || facts.key_frame_start);
         intake.ready |= became_ready;
-        let packet = Incoming { header, payload, sequence, codec, facts };
-        let slabs = intake.append(now, *id, ring, &packet);
+        let trusted = !intake.layers.is_distrusted();
+        let layers = PacketLayers::of(codec, &facts);
+        let layers = intake.layers.place(sequence, header.timestamp, layers);
+        let layers_distrusted = trusted && intake.layers.is_distrusted();
+        let packet = Incoming { header, payload, sequence, codec, facts, layers };
+        let (slabs, refused) = intake.append(now, *id, ring, &packet);
         let began_without_key_frame = !intake.ready && key_frame.is_idle(now);
-        Ok(Accepted { slabs, became_ready, began_without_key_frame })
+        Ok(Accepted { slabs, became_ready, began_without_key_frame, layers_distrusted, refused })
     }
 }
 
@@ -366,6 +375,7 @@ struct Incoming<'a> {
     sequence: u64,
     codec: Codec,
     facts: FrameFacts,
+    layers: PacketLayers,
 }
 
 impl Intake {
@@ -376,9 +386,18 @@ impl Intake {
         id: PublicationId,
         ring: &mut SlabRing,
         packet: &Incoming<'_>,
-    ) -> [Option<Arc<Slab>>; 2] {
+    ) -> ([Option<Arc<Slab>>; 2], Option<DropReason>) {
         let cut_off = match &self.building {
             Some(slab) if !continues(slab, packet) => self.take_building(ring, now),
+            _ => None,
+        };
+        let before = match &self.building {
+            None if self.layers.is_late(packet.sequence) => {
+                let Some(counts) = self.layers.counts_before(packet.sequence, ring) else {
+                    return ([cut_off, None], Some(DropReason::TooLate));
+                };
+                Some(counts)
+            }
             _ => None,
         };
         let epoch = self.epoch;
@@ -388,9 +407,11 @@ impl Intake {
             self.last_frame = Some(timestamp);
         }
         self.spacing.note(now, begins_frame);
+        let layers = &self.layers;
         let slab = self.building.get_or_insert_with(|| {
             let mut slab = ring.fresh(id, packet.codec, now);
             if let Some(inner) = Arc::get_mut(&mut slab) {
+                inner.cut = layers.begin(before);
                 inner.epoch = epoch;
                 inner.timestamp = packet.header.timestamp;
                 inner.begins_frame = begins_frame;
@@ -404,11 +425,15 @@ impl Intake {
                 inner.begins_frame || (packet.codec != Codec::H264 && inner.packets().is_empty());
             inner.key_frame |= packet.facts.key_frame_start && decodable;
             let picture = PicturePatch::new(&packet.facts);
-            inner.push(packet.sequence, packet.header.marker, packet.payload, picture);
+            let Incoming { header, payload, sequence, layers, .. } = packet;
+            inner.push(*sequence, header.marker, layers, payload, picture);
         }
+        let numbered = packet.codec == Codec::Vp8 && packet.facts.picture_id.is_some();
+        let bytes = packet.payload.len() + PACKET_OVERHEAD;
+        self.layers.count(packet.sequence, &packet.layers, numbered, bytes);
         let complete = packet.header.marker || slab.is_full() || id.kind == MediaKind::Audio;
         let done = if complete { self.take_building(ring, now) } else { None };
-        [cut_off, done]
+        ([cut_off, done], None)
     }
 }
 
@@ -416,6 +441,7 @@ impl Intake {
 fn continues(slab: &Slab, packet: &Incoming<'_>) -> bool {
     slab.timestamp == packet.header.timestamp
         && slab.codec == packet.codec
+        && slab.cut.continues(&packet.layers)
         && slab.packets().last().is_some_and(|last| last.sequence + 1 == packet.sequence)
 }
 

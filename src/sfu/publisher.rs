@@ -80,7 +80,7 @@ pub struct Publisher {
     pub feedback_at: Instant,
     /// When the next receiver report is due.
     pub report_at: Instant,
-    /// When the rates of simulcast layers are measured next, if there are layers.
+    /// When the rates of its video's layers are measured next, if it has video.
     pub layers_at: Option<Instant>,
 }
 
@@ -98,7 +98,8 @@ impl Publisher {
             }
         }
         let transport_cc = tracks.iter().find_map(|t| t.extensions.transport_cc);
-        let layers_at = tracks.iter().any(|t| t.layers() > 1).then_some(now + MEASURE_EVERY);
+        let video = tracks.iter().any(|t| t.kind == MediaKind::Video);
+        let layers_at = video.then_some(now + MEASURE_EVERY);
         let wants_feedback = tracks.iter().any(|t| t.feedback.transport_cc);
         Self {
             tracks,
@@ -160,6 +161,12 @@ impl Publisher {
         });
         let track = matching.next()?;
         matching.next().is_none().then_some(track)
+    }
+
+    /// It may send its video in several simulcast layers.
+    #[must_use]
+    pub fn is_simulcast(&self) -> bool {
+        self.tracks.iter().any(|track| track.layers() > 1)
     }
 
     /// When feedback or a report is due next.

@@ -147,8 +147,12 @@ impl Receiver {
         self.transit = Some(transit);
     }
 
-    /// A padding-only packet: later packets close the gap it leaves in outgoing numbers.
+    /// A padding-only packet: later packets close the gap it leaves in outgoing numbers. If packets behind it have gone
+    /// out already, the gap stays: a number that was used must not come again.
     pub fn skip(&mut self, sequence: u64) {
+        if sequence < self.highest {
+            return;
+        }
         let at = self.skips.partition_point(|s| *s < sequence);
         self.skips.insert(at, sequence);
         if self.skips.len() > MAX_SKIPS {
@@ -292,6 +296,19 @@ mod tests {
         r.skip(p);
         let Arrival::New(b) = r.arrive(now, 102, true) else { panic!("next") };
         assert_eq!(r.without_padding(b).unwrap(), r.without_padding(a).unwrap() + 1);
+    }
+
+    #[test]
+    fn padding_that_comes_late_gives_no_number_twice() {
+        let now = Instant::now();
+        let mut r = receiver(now);
+        r.arrive(now, 100, true);
+        let Arrival::New(a) = r.arrive(now, 102, true) else { panic!("behind a hole") };
+        let before = r.without_padding(a).unwrap();
+        let Arrival::New(p) = r.arrive(now, 101, true) else { panic!("padding") };
+        r.skip(p);
+        let Arrival::New(b) = r.arrive(now, 103, true) else { panic!("next") };
+        assert_eq!(r.without_padding(b).unwrap(), before + 1);
     }
 
     #[test]

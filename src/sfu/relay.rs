@@ -32,8 +32,8 @@ pub enum RelayMessage {
     Slab(Arc<Slab>),
     /// A sound packet that may wait for the video frame which is about to come.
     Rider(Arc<Slab>),
-    /// What the simulcast layers of a transport cost now.
-    Layers(TransportId, Layers),
+    /// What the layers of a transport's video cost now.
+    Layers(TransportId, Box<Layers>),
     /// A sender report arrived.
     Clock(PublicationId, ClockPair),
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use signaling::media::{MediaKind, TransportId};
 
 use super::picture::PicturePatch;
+use super::thinning::{Counts, Cut, PacketLayers, Point};
 use crate::rtp::track::Codec;
 
 /// Packets per slab. Trade: a message of 16 segments has taken most of what GSO can give
@@ -43,6 +44,9 @@ const GOP_BYTES: usize = 256 * 1024;
 
 /// Sequence numbers a ring can find again: 2 s of a 2 000 packets/s publication.
 const RING_INDEX: usize = 4096;
+
+/// Packets looked at to find one by its place. Each look halves or quarters what lies between; a hole costs one more.
+const PLACE_LOOKS: usize = 256;
 
 /// One encoding of a track sent in by a participant. A publish transport has at most one track of each kind,
 /// and a video track may come in several simulcast layers.
@@ -79,8 +83,8 @@ pub struct SlabPacket {
     len: u16,
     /// RTP padding to add so that it is as long as its run.
     pub pad: u8,
-    /// Marker bit.
-    pub marker: bool,
+    /// Marker bit, for viewers of each spatial level one bit: it is the last of its picture that they take.
+    pub markers: u8,
     /// Extended sequence number of the publication, without gaps where padding was dropped.
     pub sequence: u64,
     /// Where the codec's own picture counters are, if they may need rewriting.
@@ -94,6 +98,15 @@ pub struct Run {
     pub first: u8,
     /// Packets in the run.
     pub count: u8,
+}
+
+impl Run {
+    /// Of its packets those among the first `taken` of the slab, if any.
+    #[must_use]
+    pub fn up_to(self, taken: usize) -> Option<Self> {
+        let left = taken.checked_sub(self.first.into()).filter(|left| *left > 0)?;
+        Some(Self { count: self.count.min(left.min(SLAB_PACKETS) as u8), ..self })
+    }
 }
 
 /// Plaintext packets of one frame (or part of one) of one publication.
@@ -113,6 +126,8 @@ pub struct Slab {
     pub timestamp: u32,
     /// Arrival of the first packet.
     pub arrived: Instant,
+    /// The layers of its packets.
+    pub cut: Cut,
     packets: Vec<SlabPacket>,
     runs: Vec<Run>,
     bytes: Vec<u8>,
@@ -129,6 +144,7 @@ impl Slab {
             begins_frame: false,
             timestamp: 0,
             arrived: now,
+            cut: Cut::default(),
             packets: Vec::with_capacity(SLAB_PACKETS),
             runs: Vec::with_capacity(SLAB_PACKETS),
             bytes: Vec::new(),
@@ -160,6 +176,13 @@ impl Slab {
         self.bytes.get(start..start + packet.len as usize).unwrap_or_default()
     }
 
+    /// The place of packet number `at` among those of `point`: its sequence number, less what was left out before it.
+    fn place(&self, at: usize, point: Point) -> u64 {
+        let first = self.packets.first().map_or(0, |packet| packet.sequence);
+        let taken = if self.cut.is_late() { at } else { at.min(self.cut.taken(point)) };
+        first + taken as u64 - self.cut.skipped(point)
+    }
+
     /// Payload bytes.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -178,13 +201,25 @@ impl Slab {
         self.packets.len() >= SLAB_PACKETS
     }
 
-    /// Append a packet.
-    pub fn push(&mut self, sequence: u64, marker: bool, payload: &[u8], picture: PicturePatch) {
+    /// Append a packet, which continues what is there.
+    pub fn push(
+        &mut self,
+        sequence: u64,
+        marker: bool,
+        layers: &PacketLayers,
+        payload: &[u8],
+        picture: PicturePatch,
+    ) {
         debug_assert!(!self.is_full());
+        let ended = self.cut.push(layers, self.packets.is_empty());
+        if let Some(before) = self.packets.last_mut() {
+            before.markers |= ended;
+        }
+        let markers = layers.markers(marker);
         let start = self.bytes.len() as u32;
         self.bytes.extend_from_slice(payload);
         let len = payload.len() as u16;
-        self.packets.push(SlabPacket { start, len, pad: 0, marker, sequence, picture });
+        self.packets.push(SlabPacket { start, len, pad: 0, markers, sequence, picture });
     }
 
     /// Group the packets into runs of equal length, padding by at most `MAX_EQUALISE` bytes.
@@ -233,6 +268,8 @@ pub struct SlabRing {
     /// Serial number of `slabs[0]`.
     first_serial: u64,
     bytes: usize,
+    /// What each operating point left out up to the newest packet.
+    counts: Counts,
     /// sequence % RING_INDEX -> (sequence, serial, packet); made when the first slab arrives.
     index: Vec<(u64, u64, u8)>,
     spare: Vec<Arc<Slab>>,
@@ -260,6 +297,7 @@ impl SlabRing {
                 inner.codec = codec;
                 inner.arrived = now;
                 inner.key_frame = false;
+                inner.cut = Cut::default();
                 return slab;
             }
         }
@@ -275,6 +313,9 @@ impl SlabRing {
         for (i, packet) in slab.packets().iter().enumerate() {
             let at = (packet.sequence % RING_INDEX as u64) as usize;
             self.index[at] = (packet.sequence, serial, i as u8);
+        }
+        if !slab.cut.is_late() {
+            self.counts = Counts::behind(&slab.cut, slab.packets().len().saturating_sub(1));
         }
         self.follow_gop(slab, serial);
         self.bytes += slab.len();
@@ -335,12 +376,47 @@ impl SlabRing {
     /// The packet with this sequence number, if it is still kept.
     #[must_use]
     pub fn find(&self, sequence: u64) -> Option<(&Slab, &SlabPacket)> {
+        let (slab, packet) = self.locate(sequence)?;
+        Some((slab, slab.packets().get(packet)?))
+    }
+
+    /// The slab that has this sequence number, and which of its packets that is.
+    fn locate(&self, sequence: u64) -> Option<(&Slab, usize)> {
         let (stored, serial, packet) = *self.index.get((sequence % RING_INDEX as u64) as usize)?;
         if stored != sequence || serial < self.first_serial {
             return None;
         }
         let slab = self.slabs.get((serial - self.first_serial) as usize)?;
-        Some((slab, slab.packets().get(packet as usize)?))
+        Some((slab, packet.into()))
+    }
+
+    /// What each operating point left out up to `sequence`, by the nearest packet before it that is still kept.
+    #[must_use]
+    pub fn counts_before(&self, sequence: u64) -> Option<Counts> {
+        let known =
+            (1..=RING_INDEX as u64).find_map(|back| self.locate(sequence.checked_sub(back)?));
+        known.map(|(slab, packet)| Counts::behind(&slab.cut, packet))
+    }
+
+    /// The packet that has this place among those of `point`, if it is still kept: its sequence number, less what was
+    /// left out before it, is `place`. One that fills a hole counts for every point, taken or not.
+    #[must_use]
+    pub fn find_place(&self, place: u64, point: Point) -> Option<(&Slab, &SlabPacket)> {
+        // Never below the packet: from any number, as many packets of the point lie between as places.
+        let mut sequence = place.checked_add(self.counts.skipped(point))?;
+        for _ in 0..PLACE_LOOKS {
+            let Some((slab, at)) = self.locate(sequence) else {
+                sequence = sequence.checked_sub(1)?;
+                continue;
+            };
+            let here = slab.place(at, point);
+            if here == place {
+                let counts = slab.cut.is_late() || at < slab.cut.taken(point);
+                return slab.packets().get(at).filter(|_| counts).map(|packet| (slab, packet));
+            }
+            sequence = sequence.checked_sub(here.checked_sub(place)?)?;
+        }
+        None
     }
 
     /// Forget everything: after a mute nothing from before it may be sent again.
@@ -349,6 +425,7 @@ impl SlabRing {
             self.evict_oldest();
         }
         self.index.clear();
+        self.counts = Counts::default();
         self.gop = None;
     }
 }
@@ -364,7 +441,9 @@ mod tests {
     fn slab(now: Instant, first: u64, lens: &[usize]) -> Arc<Slab> {
         let mut slab = Slab::empty(PUBLICATION, Codec::Vp8, now);
         for (i, len) in lens.iter().enumerate() {
-            slab.push(first + i as u64, false, &vec![i as u8; *len], PicturePatch::default());
+            let payload = vec![i as u8; *len];
+            let sequence = first + i as u64;
+            slab.push(sequence, false, &PacketLayers::default(), &payload, PicturePatch::default());
         }
         slab.seal();
         Arc::new(slab)

@@ -125,7 +125,13 @@ impl Sfu {
         }
         self.detach(index, slot);
         if let Some(id) = wanted {
-            let id = self.first_layer(now, index, id);
+            let choice = self.first_choice(now, index, id);
+            if let Some(OutSlot { place: Place::Parked(subscription), .. }) =
+                self.slot_mut(index, slot)
+            {
+                subscription.set_target(choice.point);
+            }
+            let id = PublicationId { layer: choice.layer, ..id };
             self.attach(now, index, slot, id, egress);
         }
     }

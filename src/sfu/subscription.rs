@@ -6,7 +6,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::rtp::codec::PictureShift;
 use crate::rtp::packet::{FIXED_HEADER_LEN, FixedHeader};
 use crate::rtp::rtcp::SenderInfo;
 use crate::rtp::seq::timestamp_is_newer;
@@ -20,10 +19,15 @@ use super::picture::PictureCounters;
 use super::relay::ClockPair;
 use super::repair::Repair;
 use super::slab::{PublicationId, Run, Slab, SlabPacket, SlabRing};
+use super::thinning::Point;
 use super::transport::SrtpSender;
 
+mod anchor;
 mod repeat;
+#[cfg(test)]
+mod tests;
 
+use anchor::{Anchor, Past, REPLAY_SQUEEZE};
 use repeat::Rewritten;
 
 /// Where a slot's packets go.
@@ -68,8 +72,6 @@ impl Header {
     }
 }
 
-/// How much closer the frames of a replay are than they were: 33 ms become 1 ms.
-const REPLAY_SQUEEZE: u32 = 32;
 /// Zeroes to pad from; the last octet of padding is its count (RFC 3550 5.1).
 const PADDING: [[u8; 9]; 9] = padding_table();
 
@@ -81,43 +83,6 @@ const fn padding_table() -> [[u8; 9]; 9] {
         n += 1;
     }
     table
-}
-
-/// Maps one source to the slot's numbers.
-#[derive(Debug, Clone, Copy)]
-struct Anchor {
-    publication: PublicationId,
-    epoch: u32,
-    codec: Codec,
-    payload_type: u8,
-    rtx_payload_type: Option<u8>,
-    /// First incoming sequence number of this source that went out.
-    first: u64,
-    /// Outgoing index - incoming sequence number.
-    distance: i64,
-    /// Outgoing - incoming timestamp.
-    timestamp_offset: u32,
-    /// Newest incoming timestamp of the replay this source began with, if it began with one.
-    replayed_to: Option<u32>,
-    picture: PictureShift,
-}
-
-impl Anchor {
-    /// Frames of a replay are squeezed together just before the live ones. With their own spacing
-    /// a player would take them for real time and stay as far behind as the replay is long.
-    fn timestamp(&self, source: u32) -> u32 {
-        match self.replayed_to {
-            Some(head) if !timestamp_is_newer(source, head) => {
-                let behind = head.wrapping_sub(source) / REPLAY_SQUEEZE;
-                head.wrapping_add(self.timestamp_offset).wrapping_sub(behind)
-            }
-            _ => source.wrapping_add(self.timestamp_offset),
-        }
-    }
-
-    fn index(&self, packet: &SlabPacket) -> u64 {
-        packet.sequence.wrapping_add_signed(self.distance)
-    }
 }
 
 /// (media, RTX) payload type by codec.
@@ -152,6 +117,10 @@ pub struct Subscription {
     needs_key_frame: bool,
     payload_types: PayloadTypes,
     anchor: Option<Anchor>,
+    /// What of its layers is to be taken; the anchor goes there as soon as the stream allows.
+    target: Point,
+    /// What the present source went through before its present operating point, if it had another.
+    past: Option<Box<Past>>,
     /// Next outgoing packet index: roll-over counter << 16 | sequence number. Only grows.
     next_index: u64,
     next_rtx_index: u64,
@@ -187,6 +156,8 @@ impl Subscription {
             needs_key_frame: clock_rate == 90_000,
             payload_types: payload_types(track),
             anchor: None,
+            target: Point::ALL,
+            past: None,
             next_index: random & 0x7fff,
             next_rtx_index: (random >> 16) & 0x7fff,
             last_timestamp: (random >> 32) as u32,
@@ -215,13 +186,24 @@ impl Subscription {
         egress: &mut Egress<'_>,
         counters: &mut Counters,
     ) -> Result<(), DropReason> {
-        let anchor = self.anchored_in_time(now, slab)?;
+        let mut anchor = self.anchored_in_time(now, slab)?;
         let first = slab.packets().first().map(|packet| packet.sequence);
         if first.is_some() && first == self.ridden {
             return Ok(());
         }
-        for run in slab.runs() {
-            self.send_run(now, &anchor, slab, *run, link, egress, counters);
+        if slab.cut.is_late() {
+            return self.forward_late(now, slab, link, egress, counters);
+        }
+        if anchor.point != self.target && slab.cut.begins_picture() {
+            anchor = self.step(&anchor, slab, counters);
+        }
+        let taken = slab.cut.taken(anchor.point);
+        if taken == 0 {
+            return Err(DropReason::LayerNotTaken);
+        }
+        anchor.enter(slab);
+        for run in slab.runs().iter().map_while(|run| run.up_to(taken)) {
+            self.send_run(now, &anchor, slab, run, link, egress, counters);
         }
         self.note_sent(now, &anchor, slab);
         Ok(())
@@ -243,6 +225,7 @@ impl Subscription {
             return;
         }
         let Ok(anchor) = self.anchored_in_time(now, slab) else { return };
+        let anchor = anchor.within(slab);
         self.seal(&anchor, slab, packet, link, egress.buffer(), counters);
         egress.ride();
         counters.rides += 1;
@@ -339,7 +322,7 @@ impl Subscription {
     fn header(&self, anchor: &Anchor, slab: &Slab, packet: &SlabPacket, index: u64) -> FixedHeader {
         FixedHeader {
             padding: packet.pad > 0,
-            marker: packet.marker,
+            marker: anchor.marks(packet),
             payload_type: anchor.payload_type,
             sequence: index as u16,
             timestamp: anchor.timestamp(slab.timestamp),
@@ -383,19 +366,25 @@ impl Subscription {
         let elapsed = self.last_sent.map_or(0, |at| now.saturating_duration_since(at).as_micros());
         let ticks = (elapsed as u64 * u64::from(self.clock_rate) / 1_000_000) as u32;
         let timestamp = self.last_timestamp.wrapping_add(ticks.max(squeezed + 1));
+        let point = self.target;
+        let mut picture = self.pictures.shift_to(&first.picture);
+        picture.picture_id = picture.picture_id.wrapping_add(slab.cut.pictures(point));
+        let skipped = slab.cut.skipped(point) as i64;
         let anchor = Anchor {
+            point,
             publication: slab.publication,
             epoch: slab.epoch,
             codec: slab.codec,
             payload_type,
             rtx_payload_type: rtx_payload_type.filter(|_| self.rtx_ssrc.is_some()),
             first: first.sequence,
-            distance: self.next_index as i64 - first.sequence as i64,
+            distance: self.next_index as i64 - first.sequence as i64 + skipped,
             timestamp_offset: timestamp.wrapping_sub(newest),
             replayed_to: head,
-            picture: self.pictures.shift_to(&first.picture),
+            picture,
         };
         self.anchor = Some(anchor);
+        self.past = None;
         self.ridden = None;
         self.report_due = true;
         Ok(anchor)
@@ -413,6 +402,18 @@ impl Subscription {
     /// The source left the slot: the next one is a new stream even if it is the same publication.
     pub fn release(&mut self) {
         self.anchor = None;
+        self.target = Point::ALL;
+    }
+
+    /// What of the layers inside its streams is to be taken from the next occasion on.
+    pub fn set_target(&mut self, target: Point) {
+        self.target = target;
+    }
+
+    /// What is taken of the present source, or will be of the next.
+    #[must_use]
+    pub fn point(&self) -> Point {
+        self.anchor.map_or(self.target, |anchor| anchor.point)
     }
 
     /// Whether a sender report should follow the packets just sent: the first after an anchor, so

@@ -46,6 +46,10 @@ pub struct FrameFacts {
     pub layer_sync: bool,
     /// No other frame depends on this one (VP8 N bit, nal_ref_idc 0 of a H.264 slice).
     pub discardable: bool,
+    /// Last packet of a spatial layer's frame (VP9 E bit).
+    pub frame_end: bool,
+    /// The frame needs pictures before it (VP9 P bit); meant where the packet has layers, as some senders never set it.
+    pub inter_predicted: bool,
     /// Temporal layer, 0-7, when the payload names it.
     pub temporal_id: Option<u8>,
     /// Spatial layer, 0-7, when the payload names it.

@@ -13,6 +13,7 @@ const INTER_PREDICTED: u8 = 0x40;
 const LAYERS_PRESENT: u8 = 0x20;
 const FLEXIBLE: u8 = 0x10;
 const BEGINS_FRAME: u8 = 0x08;
+const ENDS_FRAME: u8 = 0x04;
 const SCALABILITY_PRESENT: u8 = 0x02;
 
 pub(super) fn describe(payload: &[u8]) -> Result<FrameFacts, RtpError> {
@@ -32,6 +33,8 @@ pub(super) fn describe(payload: &[u8]) -> Result<FrameFacts, RtpError> {
         skip_scalability_structure(&mut cursor)?;
     }
     facts.frame_start = flags & BEGINS_FRAME != 0;
+    facts.frame_end = flags & ENDS_FRAME != 0;
+    facts.inter_predicted = flags & INTER_PREDICTED != 0;
     facts.key_frame_start = facts.frame_start
         && flags & INTER_PREDICTED == 0
         && facts.spatial_id.is_none_or(|spatial| spatial == 0)

@@ -1,37 +1,106 @@
-//! Which simulcast layer each of a viewer's slots gets. Pure arithmetic over what the layers cost.
+//! Which simulcast layer each of a viewer's slots gets, and which of the layers inside it. Pure arithmetic over what they cost.
+//!
+//! From the best down, a track is given with fewer frames first (once), then as the next cheaper picture, that with all
+//! frames first; only the cheapest picture of all is thinned as far as it goes. So 30 frames a second become 15 before the
+//! picture gets smaller, and 7 only where nothing smaller is sent.
 
 use crate::rtp::track::MAX_LAYERS;
+use crate::sfu::thinning::{LEVELS, POINTS, Point};
 
-/// Room that a dearer layer must leave in the estimate before a viewer climbs to it, in percent.
+/// Room that a dearer choice must leave in the estimate before a viewer climbs to it, in percent.
 ///
 /// Trade: an estimate swings by several percent; without the margin a viewer at the border would climb and
 /// fall, a key frame each time. More would leave a picture worse than the network allows.
 const CLIMB_MARGIN_PERCENT: u64 = 15;
 
+/// A layer inside a stream counts if it adds at least this part of the stream, one in so many. Less is not worth a choice,
+/// and what a layer leaves in the averages fades within seconds once it is not sent any more.
+const WORTH: u64 = 64;
+
 /// What the layers of one track cost now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Layers {
-    /// Bit/s by layer, headers included, in the order of the offer; 0 = not being sent.
-    pub bps: [u32; MAX_LAYERS],
+    /// Bit/s by simulcast layer, in the order of the offer, and by operating point; headers included, 0 = not being sent.
+    pub bps: [[u32; POINTS]; MAX_LAYERS],
+}
+
+/// What of a track a slot shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Choice {
+    /// The simulcast layer.
+    pub layer: u8,
+    /// The layers inside it.
+    pub point: Point,
+}
+
+impl Choice {
+    /// All of the first layer.
+    pub const FIRST: Self = Self { layer: 0, point: Point::ALL };
 }
 
 impl Layers {
-    /// The layers being sent, the cheapest first.
-    fn rising(&self) -> impl DoubleEndedIterator<Item = (u8, u64)> {
-        let mut layers: [(u8, u64); MAX_LAYERS] =
-            std::array::from_fn(|layer| (layer as u8, self.cost(layer as u8)));
-        layers.sort_by_key(|(layer, bps)| (*bps, *layer));
-        layers.into_iter().filter(|(_, bps)| *bps > 0)
+    /// What can be chosen and its bit/s, the worst first.
+    fn options(&self) -> Vec<(Choice, u64)> {
+        let mut pictures = Vec::with_capacity(MAX_LAYERS * LEVELS);
+        for layer in 0..MAX_LAYERS as u8 {
+            let across = |spatial| Choice { layer, point: Point { spatial, ..Point::ALL } };
+            pictures.extend(self.rising(across).into_iter().map(|(choice, bps)| (bps, choice)));
+        }
+        pictures.sort_by_key(|(bps, choice)| (*bps, choice.layer, choice.point.spatial));
+        let mut options = Vec::with_capacity(pictures.len() * LEVELS);
+        for (rank, (_, picture)) in pictures.into_iter().enumerate() {
+            let point = picture.point;
+            let slower = |temporal| Choice { point: Point { temporal, ..point }, ..picture };
+            let rates = self.rising(slower);
+            let left_out = if rank == 0 { 0 } else { rates.len().saturating_sub(2) };
+            options.extend(rates.into_iter().skip(left_out));
+        }
+        options
     }
 
-    /// What the dearest layer being sent costs, bit/s.
+    /// The levels of one kind that add something. The highest of them stands for all above it, so that a level that is
+    /// sent from now on is taken.
+    fn rising(&self, at: impl Fn(u8) -> Choice) -> Vec<(Choice, u64)> {
+        let top = at(LEVELS as u8 - 1);
+        let all = self.cost(top);
+        let mut levels: Vec<(Choice, u64)> = Vec::with_capacity(LEVELS);
+        for choice in (0..LEVELS as u8).map(at) {
+            let bps = self.cost(choice);
+            let below = levels.last().map_or(0, |(_, bps)| *bps);
+            if bps > below + all / WORTH {
+                levels.push((choice, bps));
+            }
+        }
+        if let Some(best) = levels.last_mut() {
+            *best = (top, all);
+        }
+        levels
+    }
+
+    /// What all of a simulcast layer costs, bit/s.
+    #[must_use]
+    pub fn whole_bps(&self, layer: usize) -> u32 {
+        self.bps.get(layer).map_or(0, |points| points[Point::ALL.index()])
+    }
+
+    /// What the dearest choice costs, bit/s.
     #[must_use]
     pub fn best_bps(&self) -> u64 {
-        self.bps.iter().copied().max().unwrap_or(0).into()
+        (0..MAX_LAYERS as u8)
+            .map(|layer| self.cost(Choice { layer, point: Point::ALL }))
+            .max()
+            .unwrap_or(0)
     }
 
-    fn cost(&self, layer: u8) -> u64 {
-        self.bps.get(usize::from(layer)).copied().unwrap_or(0).into()
+    /// There is more than one thing to choose from.
+    #[must_use]
+    pub fn is_choice(&self) -> bool {
+        self.options().len() > 1
+    }
+
+    fn cost(&self, choice: Choice) -> u64 {
+        let points = self.bps.get(usize::from(choice.layer));
+        points.map_or(0, |points| points[choice.point.index()]).into()
     }
 }
 
@@ -42,47 +111,48 @@ pub struct Demand {
     pub slot: usize,
     /// What it can show.
     pub layers: Layers,
-    /// The layer it shows now, if it has begun.
-    pub present: Option<u8>,
-    /// The layer it is to show: the answer.
-    pub chosen: u8,
+    /// What it shows now, if it has begun.
+    pub present: Option<Choice>,
+    /// What it is to show: the answer.
+    pub chosen: Choice,
 }
 
 impl Demand {
-    /// What the chosen layer costs, bit/s.
+    /// What the choice costs, bit/s.
     #[must_use]
     pub fn chosen_bps(&self) -> u64 {
         self.layers.cost(self.chosen)
     }
 }
 
-/// Choose a layer for each demand, the most important first: all get the cheapest, whatever it costs,
+/// Choose for each demand, the most important first: all get the cheapest, whatever it costs,
 /// then what is left of `budget_bps` lifts them in order. `None` = no estimate, everybody gets the best.
 pub fn divide(demands: &mut [Demand], budget_bps: Option<u64>) {
     let Some(budget) = budget_bps else {
         for demand in demands {
-            demand.chosen = demand.layers.rising().next_back().map_or(demand.chosen, |(l, _)| l);
+            demand.chosen = demand.layers.options().last().map_or(demand.chosen, |(best, _)| *best);
         }
         return;
     };
     let mut spent = 0;
     for demand in demands.iter_mut() {
-        if let Some((layer, bps)) = demand.layers.rising().next() {
-            demand.chosen = layer;
+        if let Some((cheapest, bps)) = demand.layers.options().iter().min_by_key(|(_, bps)| *bps) {
+            demand.chosen = *cheapest;
             spent += bps;
         }
     }
     for demand in demands {
-        let base = demand.layers.cost(demand.chosen);
+        let base = demand.chosen_bps();
         let others = spent - base;
-        let shown = demand.present.map_or(0, |layer| demand.layers.cost(layer));
+        let shown = demand.present.map_or(0, |present| demand.layers.cost(present));
         let affordable = |bps: u64| {
             let climbs = bps > shown;
             let needed = if climbs { bps * (100 + CLIMB_MARGIN_PERCENT) / 100 } else { bps };
             others + needed <= budget
         };
-        if let Some((layer, bps)) = demand.layers.rising().rev().find(|(_, bps)| affordable(*bps)) {
-            demand.chosen = layer;
+        let options = demand.layers.options();
+        if let Some((choice, bps)) = options.into_iter().rev().find(|(_, bps)| affordable(*bps)) {
+            demand.chosen = choice;
             spent = others + bps;
         }
     }
@@ -94,11 +164,30 @@ mod tests {
 
     use super::*;
 
-    fn demand(bps: [u32; 3], present: Option<u8>) -> Demand {
-        Demand { slot: 0, layers: Layers { bps }, present, chosen: 0 }
+    /// Simulcast layers without layers inside.
+    fn whole(bps: [u32; 3]) -> Layers {
+        Layers { bps: bps.map(|bps| [bps; POINTS]) }
     }
 
-    fn chosen(demands: &[Demand], budget: Option<u64>) -> Vec<u8> {
+    /// One stream, bit/s by spatial layer, of which `rates` percent are sent up to each temporal layer.
+    fn svc(spatial: [u32; 3], rates: [u32; 3]) -> Layers {
+        let at = |point: usize| spatial[point / LEVELS] / 100 * rates[point % LEVELS];
+        Layers { bps: [std::array::from_fn(at), [0; POINTS], [0; POINTS]] }
+    }
+
+    fn layer(layer: u8) -> Choice {
+        Choice { layer, point: Point::ALL }
+    }
+
+    fn point(spatial: u8, temporal: u8) -> Choice {
+        Choice { layer: 0, point: Point { spatial, temporal } }
+    }
+
+    fn demand(layers: Layers, present: Option<Choice>) -> Demand {
+        Demand { slot: 0, layers, present, chosen: Choice::FIRST }
+    }
+
+    fn chosen(demands: &[Demand], budget: Option<u64>) -> Vec<Choice> {
         let mut demands = demands.to_vec();
         divide(&mut demands, budget);
         demands.iter().map(|demand| demand.chosen).collect()
@@ -108,23 +197,28 @@ mod tests {
 
     #[test]
     fn without_an_estimate_everybody_gets_the_best_that_is_sent() {
-        assert_eq!(chosen(&[demand(CAMERA, None)], None), [2]);
-        assert_eq!(chosen(&[demand([150_000, 500_000, 0], Some(2))], None), [1]);
-        assert_eq!(chosen(&[demand([1_500_000, 500_000, 150_000], None)], None), [0], "any order");
+        let best = |bps| chosen(&[demand(whole(bps), None)], None)[0];
+        assert_eq!(best(CAMERA), layer(2));
+        assert_eq!(best([150_000, 500_000, 0]), layer(1));
+        assert_eq!(best([1_500_000, 500_000, 150_000]), layer(0), "any order");
+        assert_eq!(chosen(&[demand(svc(CAMERA, [50, 75, 100]), None)], None), [layer(0)]);
     }
 
     #[test]
     fn the_first_climbs_before_the_second() {
-        let two = [demand(CAMERA, Some(0)), demand(CAMERA, Some(0))];
-        assert_eq!(chosen(&two, Some(100_000)), [0, 0], "the cheapest, whatever it costs");
-        assert_eq!(chosen(&two, Some(800_000)), [1, 0]);
-        assert_eq!(chosen(&two, Some(2_000_000)), [2, 0]);
-        assert_eq!(chosen(&two, Some(3_500_000)), [2, 2]);
+        let two = [demand(whole(CAMERA), Some(layer(0))), demand(whole(CAMERA), Some(layer(0)))];
+        let layers = |budget| chosen(&two, Some(budget)).into_iter().map(|choice| choice.layer);
+        assert!(layers(100_000).eq([0, 0]), "the cheapest, whatever it costs");
+        assert!(layers(800_000).eq([1, 0]));
+        assert!(layers(2_000_000).eq([2, 0]));
+        assert!(layers(3_500_000).eq([2, 2]));
     }
 
     #[test]
     fn climbing_needs_a_margin_and_staying_does_not() {
-        let at = |present, budget| chosen(&[demand(CAMERA, Some(present))], Some(budget))[0];
+        let at = |present, budget| {
+            chosen(&[demand(whole(CAMERA), Some(layer(present)))], Some(budget))[0].layer
+        };
         assert_eq!(at(1, 1_500_000), 1);
         assert_eq!(at(1, 1_724_999), 1);
         assert_eq!(at(1, 1_725_000), 2, "15 % more");
@@ -132,24 +226,63 @@ mod tests {
         assert_eq!(at(2, 1_499_999), 1);
     }
 
+    #[test]
+    fn frames_go_first_once_then_the_picture_and_the_cheapest_is_thinned_to_the_end() {
+        let options: Vec<(Choice, u64)> = svc(CAMERA, [40, 60, 100]).options();
+        let expected = [
+            (point(0, 0), 60_000),
+            (point(0, 1), 90_000),
+            (point(0, 2), 150_000),
+            (point(1, 1), 300_000),
+            (point(1, 2), 500_000),
+            (point(2, 1), 900_000),
+            (point(2, 2), 1_500_000),
+        ];
+        assert_eq!(options, expected);
+    }
+
+    #[test]
+    fn levels_that_are_not_sent_are_no_choice_and_the_highest_stands_for_all_above() {
+        assert!(!whole([150_000, 0, 0]).is_choice());
+        assert!(!Layers::default().is_choice());
+        let options = |layers: Layers| layers.options().into_iter().map(|(choice, _)| choice);
+        let half = svc([800_000; 3], [60, 100, 100]);
+        assert!(options(half).eq([point(2, 0), point(2, 2)]), "one spatial layer, two temporal");
+        let two = svc([200_000, 800_000, 800_000], [100; 3]);
+        assert!(options(two).eq([point(0, 2), point(2, 2)]));
+    }
+
+    fn layers() -> impl Strategy<Value = Layers> {
+        let cells = proptest::array::uniform9(0u32..300_000);
+        let stream = (any::<bool>(), cells).prop_map(|(sent, cells)| {
+            let upto = |point: usize| {
+                let (s, t) = (point / LEVELS, point % LEVELS);
+                let taken = |cell: &usize| cell / LEVELS <= s && cell % LEVELS <= t;
+                (0..POINTS).filter(taken).map(|cell| cells[cell]).sum::<u32>() * u32::from(sent)
+            };
+            std::array::from_fn(upto)
+        });
+        proptest::array::uniform3(stream).prop_map(|bps| Layers { bps })
+    }
+
     proptest! {
         #[test]
-        fn only_layers_that_are_sent_are_chosen_and_the_budget_holds_if_the_cheapest_do(
-            tracks in proptest::collection::vec((proptest::array::uniform3(0u32..3_000_000), 0u8..4), 0..10),
+        fn only_what_is_sent_is_chosen_and_the_budget_holds_if_the_cheapest_do(
+            tracks in proptest::collection::vec((layers(), 0u8..4), 0..10),
             budget in 0u64..10_000_000,
         ) {
             let demands: Vec<Demand> = tracks
                 .iter()
-                .map(|(bps, present)| demand(*bps, (*present < 3).then_some(*present)))
+                .map(|(layers, present)| demand(*layers, (*present < 3).then(|| layer(*present))))
                 .collect();
             let picks = chosen(&demands, Some(budget));
             let mut cost = 0;
             let mut cheapest = 0;
             for (demand, pick) in demands.iter().zip(&picks) {
-                let sent = demand.layers.bps.iter().any(|bps| *bps > 0);
+                let sent = demand.layers.best_bps() > 0;
                 prop_assert!(!sent || demand.layers.cost(*pick) > 0);
                 cost += demand.layers.cost(*pick);
-                cheapest += demand.layers.rising().next().map_or(0, |(_, bps)| bps);
+                cheapest += demand.layers.options().iter().map(|(_, bps)| *bps).min().unwrap_or(0);
             }
             prop_assert!(cost <= budget.max(cheapest));
         }

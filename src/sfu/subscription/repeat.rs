@@ -8,8 +8,9 @@ use super::super::counters::Counters;
 use super::super::drop_reason::DropReason;
 use super::super::egress::Egress;
 use super::super::repair::Repair;
-use super::super::slab::{MAX_PAYLOAD, Slab, SlabPacket, SlabRing};
-use super::{Anchor, Header, Link, PADDING, Subscription};
+use super::super::slab::{MAX_PAYLOAD, SlabRing};
+use super::anchor::{Anchor, Content, Numbered};
+use super::{Header, Link, PADDING, Subscription};
 
 /// Packets gone through for a probe: what a burst of five milliseconds at 20 Mbit/s takes, and more.
 const PROBE_REACH: u64 = 64;
@@ -53,18 +54,20 @@ impl Subscription {
         egress: &mut Egress<'_>,
         counters: &mut Counters,
     ) -> Result<(), DropReason> {
-        let anchor = self.anchor.ok_or(DropReason::NackTooLate)?;
         let behind = (self.next_index as u16).wrapping_sub(sequence);
         let index =
             self.next_index.checked_sub(u64::from(behind)).ok_or(DropReason::NackUnknown)?;
         if behind == 0 || behind > 0x7fff {
             return Err(DropReason::NackUnknown);
         }
-        let (slab, packet) = find(&anchor, index, ring).ok_or(DropReason::NackTooLate)?;
+        let anchor = self.anchor_of(Numbered::Outgoing(index));
+        let found = anchor.and_then(|anchor| anchor.find(index, ring));
+        let (anchor, slab, packet) = found.ok_or(DropReason::NackTooLate)?;
+        let content = anchor.content(slab, packet);
         let octets = self.octets;
         let repair = self.repair.get_or_insert_with(|| Box::new(Repair::new(now, octets)));
-        repair.spend(now, index, slab.payload(packet).len(), octets, self.round_trip)?;
-        self.repeat(now, &anchor, index, (slab, packet), link, egress, counters);
+        repair.spend(now, index, content.payload.len(), octets, self.round_trip)?;
+        self.repeat(now, &anchor, index, slab.timestamp, &content, link, egress, counters);
         counters.retransmissions += 1;
         Ok(())
     }
@@ -82,17 +85,23 @@ impl Subscription {
         counters: &mut Counters,
     ) -> (usize, usize) {
         let mut sent = (0, 0);
-        let Some(anchor) = self.anchor.filter(|anchor| anchor.rtx_payload_type.is_some()) else {
+        if self.anchor.is_none_or(|anchor| anchor.rtx_payload_type.is_none()) {
             return sent;
-        };
+        }
         let newest = (1..=PROBE_REACH).map_while(|back| self.next_index.checked_sub(back));
-        let kept: Vec<u64> = newest.filter(|i| find(&anchor, *i, ring).is_some()).collect();
-        for index in kept.iter().cycle().take(PROBE_REACH as usize) {
+        let kept: Vec<_> = newest
+            .filter_map(|index| {
+                let found = self.anchor_of(Numbered::Outgoing(index))?.find(index, ring)?;
+                Some((index, found))
+            })
+            .collect();
+        for (index, (anchor, slab, packet)) in kept.iter().cycle().take(PROBE_REACH as usize) {
             if sent.0 >= bytes {
                 break;
             }
-            let Some(found) = find(&anchor, *index, ring) else { break };
-            sent.0 += self.repeat(now, &anchor, *index, found, link, egress, counters);
+            let content = anchor.content(slab, packet);
+            let timestamp = slab.timestamp;
+            sent.0 += self.repeat(now, anchor, *index, timestamp, &content, link, egress, counters);
             sent.1 += 1;
         }
         counters.probe_packets += sent.1 as u64;
@@ -106,14 +115,15 @@ impl Subscription {
         now: Instant,
         anchor: &Anchor,
         index: u64,
-        (slab, packet): (&Slab, &SlabPacket),
+        timestamp: u32,
+        content: &Content<'_>,
         link: &mut Link<'_>,
         egress: &mut Egress<'_>,
         counters: &mut Counters,
     ) -> usize {
-        let payload = slab.payload(packet);
+        let Content { payload, pad, marker, picture } = *content;
         let start = egress.begin();
-        let patched = packet.picture.apply(payload, anchor.picture);
+        let patched = picture.apply(payload, anchor.picture);
         let head = patched.as_ref().map_or(&[][..], |head| head.bytes());
         match (self.rtx_ssrc, anchor.rtx_payload_type) {
             (Some(ssrc), Some(payload_type)) => {
@@ -121,10 +131,10 @@ impl Subscription {
                 self.next_rtx_index += 1;
                 let fixed = FixedHeader {
                     padding: false,
-                    marker: packet.marker,
+                    marker,
                     payload_type,
                     sequence: rtx_index as u16,
-                    timestamp: anchor.timestamp(slab.timestamp),
+                    timestamp: anchor.timestamp(timestamp),
                     ssrc,
                 };
                 let header = Header::new(fixed, self.wide_number(link));
@@ -136,8 +146,16 @@ impl Subscription {
             // The same bytes again under the same index: header, padding and payload are functions
             // of slab and anchor alone, so the nonce is not reused for anything new.
             _ => {
-                let header = Header::new(self.header(anchor, slab, packet, index), None);
-                let padding = &PADDING[packet.pad as usize][..packet.pad as usize];
+                let fixed = FixedHeader {
+                    padding: pad > 0,
+                    marker,
+                    payload_type: anchor.payload_type,
+                    sequence: index as u16,
+                    timestamp: anchor.timestamp(timestamp),
+                    ssrc: self.ssrc,
+                };
+                let header = Header::new(fixed, None);
+                let padding = &PADDING[pad as usize][..pad as usize];
                 let repeated = Rewritten::new(&[], head, payload);
                 let out = egress.buffer();
                 link.sender.seal_rtp(header.bytes(), repeated.bytes(), padding, index, out);
@@ -151,13 +169,4 @@ impl Subscription {
         counters.messages_out += 1;
         sealed
     }
-}
-
-/// The packet that went out under `index`, if it is still kept.
-fn find<'r>(anchor: &Anchor, index: u64, ring: &'r SlabRing) -> Option<(&'r Slab, &'r SlabPacket)> {
-    let incoming = index.wrapping_add_signed(-anchor.distance);
-    if incoming < anchor.first {
-        return None;
-    }
-    ring.find(incoming).filter(|(slab, _)| slab.epoch == anchor.epoch)
 }

@@ -1,0 +1,167 @@
+//! Layered streams as encoders send them, and what each of their frames needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::rtp::packet::FixedHeader;
+use crate::rtp::track::Codec;
+
+/// Temporal layers of successive pictures.
+const PATTERN: [u8; 4] = [0, 2, 1, 2];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stream {
+    /// Three temporal layers; in every second round of the pattern the upper ones need those of the round before.
+    Vp8,
+    /// Three spatial layers, each on the one below, and three temporal ones; flexible mode.
+    Vp9,
+    /// The same with prediction between spatial layers in key pictures only.
+    Vp9Key,
+}
+
+impl Stream {
+    pub(super) const ALL: [Self; 3] = [Self::Vp8, Self::Vp9, Self::Vp9Key];
+
+    pub(super) const fn codec(self) -> Codec {
+        match self {
+            Self::Vp8 => Codec::Vp8,
+            Self::Vp9 | Self::Vp9Key => Codec::Vp9,
+        }
+    }
+
+    pub(super) const fn spatial(self) -> u8 {
+        match self {
+            Self::Vp8 => 1,
+            Self::Vp9 | Self::Vp9Key => 3,
+        }
+    }
+}
+
+pub(super) struct Packet {
+    pub(super) picture: usize,
+    pub(super) spatial: u8,
+    number: usize,
+    marker: bool,
+    descriptor: Vec<u8>,
+    /// First byte of the frame, in its first packet.
+    frame: u8,
+}
+
+pub(super) struct Frame {
+    pub(super) packets: usize,
+    /// (picture, spatial layer).
+    pub(super) needs: Vec<(usize, u8)>,
+}
+
+pub(super) struct Source {
+    pub(super) stream: Stream,
+    pub(super) packets: Vec<Packet>,
+    pub(super) frames: BTreeMap<(usize, u8), Frame>,
+}
+
+impl Packet {
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let header = FixedHeader {
+            padding: false,
+            marker: self.marker,
+            payload_type: 96,
+            sequence: 65_400_u16.wrapping_add(self.number as u16),
+            timestamp: (self.picture as u32).wrapping_mul(3_000),
+            ssrc: 5,
+        };
+        let mut bytes = header.to_bytes().to_vec();
+        bytes.extend_from_slice(&self.descriptor);
+        bytes.push(self.frame);
+        // Lengths of all kinds, so that runs are cut in all kinds of places.
+        bytes.resize(bytes.len() + 40 + self.number * 7 % 300, self.number as u8);
+        bytes.extend_from_slice(&(self.number as u32).to_be_bytes());
+        bytes
+    }
+}
+
+impl Source {
+    /// The number of the packet in this payload.
+    pub(super) fn number(payload: &[u8]) -> usize {
+        let (_, number) = payload.split_last_chunk().unwrap();
+        u32::from_be_bytes(*number) as usize
+    }
+
+    pub(super) fn new(stream: Stream, pictures: usize, key_frames: &BTreeSet<usize>) -> Self {
+        let mut source = Self { stream, packets: Vec::new(), frames: BTreeMap::new() };
+        // Newest picture of each temporal layer, and where the pattern began.
+        let mut newest = [0; 3];
+        let mut began = 0;
+        for picture in 0..pictures {
+            let key = picture == 0 || key_frames.contains(&picture);
+            if key {
+                (began, newest) = (picture, [picture; 3]);
+            }
+            let temporal = PATTERN[(picture - began) % 4];
+            let sync = stream != Stream::Vp8 || (picture - began) % 8 < 3;
+            let mut needs: Vec<usize> = match (temporal, sync) {
+                (0, _) => vec![newest[0]],
+                // T2 behind T1 needs that, but only in its own round.
+                (2, true) if stream != Stream::Vp8 => vec![newest[0].max(newest[1])],
+                (_, true) => vec![newest[0]],
+                (_, false) => newest[..=usize::from(temporal)].to_vec(),
+            };
+            newest[usize::from(temporal)] = picture;
+            needs.retain(|needed| !key && *needed != picture);
+            for spatial in 0..stream.spatial() {
+                source.add_frame(picture, spatial, temporal, sync, key, &needs);
+            }
+        }
+        source
+    }
+
+    fn add_frame(
+        &mut self,
+        picture: usize,
+        spatial: u8,
+        temporal: u8,
+        sync: bool,
+        key: bool,
+        pictures: &[usize],
+    ) {
+        let stream = self.stream;
+        let between = spatial > 0 && (key || stream == Stream::Vp9);
+        let needs = pictures
+            .iter()
+            .map(|needed| (*needed, spatial))
+            .chain(between.then(|| (picture, spatial - 1)))
+            .collect();
+        let packets = 1 + (picture + usize::from(spatial) * 2) % 4 * if key { 6 } else { 1 };
+        self.frames.insert((picture, spatial), Frame { packets, needs });
+        for i in 0..packets {
+            let (first, last) = (i == 0, i + 1 == packets);
+            let ([high, low], tl0) = ((picture as u16 | 0x8000).to_be_bytes(), 0);
+            let descriptor = match stream {
+                Stream::Vp8 => {
+                    let sync = u8::from(sync && temporal > 0) << 5;
+                    vec![0x80 | u8::from(first) << 4, 0xe0, high, low, tl0, temporal << 6 | sync]
+                }
+                Stream::Vp9 | Stream::Vp9Key => {
+                    let predicted = u8::from(!key) << 6;
+                    let (begins, ends) = (u8::from(first) << 3, u8::from(last) << 2);
+                    let flags = 0x80 | predicted | 0x20 | 0x10 | begins | ends;
+                    let layers = temporal << 5 | 0x10 | spatial << 1 | u8::from(between);
+                    let mut bytes = vec![flags, high, low, layers];
+                    let distances = pictures.iter().map(|needed| (picture - needed) as u8);
+                    let count = pictures.len();
+                    bytes.extend(
+                        distances
+                            .enumerate()
+                            .map(|(n, distance)| distance << 1 | u8::from(n + 1 < count)),
+                    );
+                    bytes
+                }
+            };
+            let frame = match stream {
+                Stream::Vp8 => u8::from(!key),
+                Stream::Vp9 | Stream::Vp9Key => 0x82 | u8::from(!key) << 2,
+            };
+            let marker = last && spatial + 1 == stream.spatial();
+            let number = self.packets.len();
+            self.packets.push(Packet { picture, spatial, number, marker, descriptor, frame });
+        }
+    }
+}
