@@ -145,7 +145,7 @@ pub struct SentLog {
     oldest: u32,
     /// Everything before this is settled.
     settled: u32,
-    /// What the next feedback settles: everything before what the last one spoke of.
+    /// What the next feedback settles: everything before what the last one spoke of. Never before `settled`.
     settle_next: u32,
     last_note_us: u64,
     bytes: u64,
@@ -223,6 +223,10 @@ impl SentLog {
             {
                 self.cramped |= record.sent_us.wrapping_sub(lost.sent_us) < WANTED_AGE_US;
                 self.settled = settled.wrapping_add(1);
+                // What is gone cannot be settled by the next feedback, however late it comes.
+                if self.settle_next == settled {
+                    self.settle_next = self.settled;
+                }
             }
             self.oldest = oldest.wrapping_add(1);
         }
@@ -405,6 +409,24 @@ mod tests {
         }
         assert_eq!(log.find(log.clock(now), 65_529, 0), None, "before the first");
         assert_eq!(log.find(log.clock(now), sequence, 0), None, "not sent yet");
+    }
+
+    #[test]
+    fn feedback_that_pauses_for_longer_than_the_log_settles_no_more_than_the_log_holds() {
+        let start = Instant::now();
+        let mut log = SentLog::new(start);
+        let note = |log: &mut SentLog, sequence: u16| log.note(start, sequence, 1, 1000, None);
+        note(&mut log, 0);
+        note(&mut log, 1);
+        log.settle(log.clock(start), 0, 2);
+        let last = u16::try_from(FIRST_CAPACITY).expect("few") + 2;
+        for sequence in 2..=last {
+            note(&mut log, sequence);
+            assert!(log.settle_next.wrapping_sub(log.settled) <= log.len(), "{sequence}");
+        }
+        assert_eq!(log.settle(log.clock(start), last, 1), Settled::default());
+        assert_eq!(log.settle(log.clock(start), last, 1).packets, 0);
+        assert!(log.settle_next.wrapping_sub(log.settled) <= log.len());
     }
 
     #[test]
