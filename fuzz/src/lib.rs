@@ -19,6 +19,7 @@ pub const TARGETS: &[Target] = &[
     ("vp9", rtp::vp9),
     ("h264", rtp::h264),
     ("av1", rtp::av1),
+    ("dependency", rtp::dependency),
     ("sdp", sdp::sdp),
     ("stun", stun::stun),
 ];

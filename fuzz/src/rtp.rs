@@ -1,6 +1,7 @@
 //! RTP, RTCP and payload descriptors: no panic, nothing outside the input, every walk ends.
 
 use greenroom::rtp::codec::{PictureShift, describe, patch};
+use greenroom::rtp::dependency::Reader;
 use greenroom::rtp::extensions::{AudioLevel, token, transport_sequence};
 use greenroom::rtp::packet::{PacketKind, RtpHeader};
 use greenroom::rtp::rtcp::build::{FeedbackHeader, transport_feedback};
@@ -123,6 +124,20 @@ pub fn h264(data: &[u8]) {
 /// An AV1 payload.
 pub fn av1(data: &[u8]) {
     descriptor(Codec::Av1, data);
+}
+
+/// Dependency descriptors of successive packets of one stream, each behind a byte with its length.
+pub fn dependency(data: &[u8]) {
+    let mut reader = Reader::default();
+    let mut rest = data;
+    while let Some((len, behind)) = rest.split_first() {
+        let (descriptor, next) = behind.split_at(usize::from(*len).min(behind.len()));
+        rest = next;
+        if let Ok(Some(frame)) = reader.read(descriptor) {
+            assert!(frame.spatial < 4 && frame.temporal < 8);
+            assert!((frame.temporal..8).contains(&frame.switch_up_to));
+        }
+    }
 }
 
 /// Patching there and back restores the payload and touches nothing behind the announced prefix.

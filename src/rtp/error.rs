@@ -25,6 +25,9 @@ pub enum RtpError {
     /// A codec descriptor, or a length inside the payload, goes past its end.
     #[error("codec descriptor cut short")]
     DescriptorTooShort,
+    /// A dependency descriptor that is cut short or whose templates contradict each other.
+    #[error("dependency descriptor cut short or inconsistent")]
+    DependencyMalformed,
     /// An RTX payload without room for the original sequence number.
     #[error("RTX payload shorter than the original sequence number")]
     RtxTooShort,

@@ -3,6 +3,7 @@
 
 pub mod codec;
 pub(crate) mod cursor;
+pub mod dependency;
 pub mod error;
 pub mod extensions;
 pub mod packet;

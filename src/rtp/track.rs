@@ -66,6 +66,8 @@ pub struct ExtensionIds {
     pub transport_cc: Option<u8>,
     /// `urn:ietf:params:rtp-hdrext:ssrc-audio-level` (RFC 6464).
     pub audio_level: Option<u8>,
+    /// Dependency descriptor (AOM "RTP Payload Format For AV1" 1.0, appendix A).
+    pub dependency: Option<u8>,
 }
 
 /// RTCP feedback the publisher accepts for a track.

@@ -258,7 +258,13 @@ impl Sfu {
         let header = if stream.rtx { repaired(publication, header, packet)? } else { header };
         self.counters.packets_in += 1;
         self.counters.bytes_in += packet.len() as u64;
-        let accepted = publication.accept(now, &header, header.payload(packet), stream.rtx);
+        let accepted = publication.accept(
+            now,
+            &header,
+            header.extensions(packet),
+            header.payload(packet),
+            stream.rtx,
+        );
         self.note_alive(index);
         self.note_building(now, at);
         let accepted = accepted?;

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use signaling::media::{MediaKind, TransportId};
 
 use crate::rtp::codec::{self, FrameFacts};
+use crate::rtp::dependency;
+use crate::rtp::extensions::Elements;
 use crate::rtp::packet::RtpHeader;
 use crate::rtp::seq::timestamp_is_newer;
 use crate::rtp::track::{Codec, MAX_LAYERS, TrackIn};
@@ -202,6 +204,7 @@ pub struct Intake {
     spacing: Spacing,
     /// What each operating point leaves out of the stream, and takes of its rate.
     layers: LayerCounter,
+    dependencies: dependency::Reader,
     /// Timestamp of the newest frame begun, to tell a frame's first slab from a later part.
     last_frame: Option<u32>,
 }
@@ -257,6 +260,7 @@ impl Intake {
             building: None,
             spacing: Spacing::default(),
             layers: LayerCounter::default(),
+            dependencies: dependency::Reader::default(),
             last_frame: None,
         }
     }
@@ -267,6 +271,7 @@ impl Intake {
         self.building = None;
         self.last_frame = None;
         self.layers.begin_anew();
+        self.dependencies = dependency::Reader::default();
     }
 
     /// The publisher changed its SSRC (a restarted encoder, a replaced track): other numbers, and
@@ -312,7 +317,7 @@ impl Intake {
 }
 
 impl Publication {
-    /// Take an authenticated, unpadded RTP packet of this publication.
+    /// Take an authenticated, unpadded RTP packet of this publication; `extensions` are those of its header.
     ///
     /// # Errors
     /// Why it goes no further.
@@ -320,6 +325,7 @@ impl Publication {
         &mut self,
         now: Instant,
         header: &RtpHeader,
+        extensions: Elements<'_>,
         payload: &[u8],
         recovered: bool,
     ) -> Result<Accepted, DropReason> {
@@ -359,7 +365,7 @@ impl Publication {
         let became_ready = !intake.ready && (id.kind == MediaKind::Audio || facts.key_frame_start);
         intake.ready |= became_ready;
         let trusted = !intake.layers.is_distrusted();
-        let layers = PacketLayers::of(codec, &facts);
+        let layers = intake.layers_of(codec, &facts, extensions);
         let layers = intake.layers.place(sequence, header.timestamp, layers);
         let layers_distrusted = trusted && intake.layers.is_distrusted();
         let packet = Incoming { header, payload, sequence, codec, facts, layers };
@@ -379,6 +385,25 @@ struct Incoming<'a> {
 }
 
 impl Intake {
+    /// What a packet says of its layers.
+    fn layers_of(
+        &mut self,
+        codec: Codec,
+        facts: &FrameFacts,
+        extensions: Elements<'_>,
+    ) -> PacketLayers {
+        let id = self.track.extensions.dependency.filter(|_| codec == Codec::Av1);
+        let descriptor = id.and_then(|id| extensions.find(id));
+        let dependency = match descriptor.map(|data| self.dependencies.read(data)).transpose() {
+            Ok(dependency) => dependency.flatten(),
+            Err(_) => {
+                self.layers.distrust();
+                None
+            }
+        };
+        PacketLayers::of(codec, facts, dependency)
+    }
+
     /// Append a packet to the slab being built; returns what is complete.
     fn append(
         &mut self,

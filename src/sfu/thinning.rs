@@ -6,6 +6,7 @@
 //! what was in it; should a packet that a viewer does not take fill it, the viewer gets an empty one.
 
 use crate::rtp::codec::FrameFacts;
+use crate::rtp::dependency::Dependency;
 use crate::rtp::track::Codec;
 
 use super::slab::SlabRing;
@@ -50,6 +51,8 @@ pub struct SwitchUp {
 /// What a packet says about the layers of its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PacketLayers {
+    /// It says so; else it may be of any.
+    pub known: bool,
     /// Spatial layer.
     pub spatial: u8,
     /// Temporal layer.
@@ -65,10 +68,11 @@ pub struct PacketLayers {
 }
 
 impl PacketLayers {
-    /// From the codec's own descriptor.
+    /// From the codec's own descriptor, or for AV1 from the dependency descriptor.
     #[must_use]
-    pub fn of(codec: Codec, facts: &FrameFacts) -> Self {
+    pub fn of(codec: Codec, facts: &FrameFacts, dependency: Option<Dependency>) -> Self {
         let temporal = facts.temporal_id.unwrap_or(0);
+        let known = facts.temporal_id.is_some() || facts.spatial_id.is_some();
         let up = |from, to| facts.layer_sync.then_some(SwitchUp { from, to });
         match codec {
             // Y: the frame needs the base layer alone (RFC 7741 4.2). One step, since the layer between may need its
@@ -76,10 +80,11 @@ impl PacketLayers {
             Codec::Vp8 => {
                 let switch_up = temporal.checked_sub(1).and_then(|from| up(from, temporal));
                 let begins_frame = facts.frame_start;
-                Self { temporal, switch_up, begins_frame, ..Self::default() }
+                Self { known, temporal, switch_up, begins_frame, ..Self::default() }
             }
             // U: higher frames from here on need nothing from before of a layer above this one (RFC 9628 4.2).
             Codec::Vp9 => Self {
+                known,
                 spatial: facts.spatial_id.unwrap_or(0),
                 temporal,
                 switch_up: up(temporal, TOP),
@@ -87,8 +92,19 @@ impl PacketLayers {
                 intra: !facts.inter_predicted,
                 ends_frame: facts.frame_end,
             },
-            // AV1 names its layers in the first packet of an OBU only, H.264 nowhere.
-            Codec::Av1 | Codec::H264 | Codec::Opus => Self::default(),
+            // Its payload names layers in the first packet of an OBU only. All spatial ones count as one: viewers get no
+            // descriptor, without which they would not know what is missing.
+            Codec::Av1 => dependency.map_or(Self::default(), |frame| {
+                let (from, to) = (frame.temporal, frame.switch_up_to);
+                Self {
+                    known: true,
+                    temporal: frame.temporal,
+                    switch_up: (to > from).then_some(SwitchUp { from, to }),
+                    begins_frame: frame.first && frame.spatial == 0,
+                    ..Self::default()
+                }
+            }),
+            Codec::H264 | Codec::Opus => Self::default(),
         }
     }
 
@@ -259,8 +275,7 @@ impl Counts {
 #[derive(Debug, Clone, Copy)]
 struct Picture {
     timestamp: u32,
-    temporal: u8,
-    spatial: u8,
+    layers: PacketLayers,
 }
 
 /// Counts what each operating point leaves out of one stream.
@@ -282,17 +297,26 @@ pub struct LayerCounter {
 impl LayerCounter {
     /// The layers of a packet, as they count from here on. A stream that contradicts itself has none: all of it goes to
     /// everybody.
-    pub fn place(&mut self, sequence: u64, timestamp: u32, layers: PacketLayers) -> PacketLayers {
+    pub fn place(
+        &mut self,
+        sequence: u64,
+        timestamp: u32,
+        mut layers: PacketLayers,
+    ) -> PacketLayers {
         if !self.is_late(sequence) {
             let before = self.picture.filter(|picture| picture.timestamp == timestamp);
             self.begins_picture = before.is_none();
             let first = layers.begins_frame && layers.spatial == 0;
             self.begins = before.is_none() && (first || sequence == self.next);
-            self.distrusted |= before.is_some_and(|picture| {
-                layers.temporal != picture.temporal || layers.spatial < picture.spatial
-            });
-            let PacketLayers { spatial, temporal, .. } = layers;
-            self.picture = Some(Picture { timestamp, temporal, spatial });
+            if let Some(Picture { layers: before, .. }) = before {
+                // Of the same picture as the packet before.
+                if !layers.known || !before.known {
+                    (layers.temporal, layers.spatial) = (before.temporal, before.spatial);
+                }
+                let falls = layers.spatial < before.spatial;
+                self.distrusted |= layers.temporal != before.temporal || falls;
+            }
+            self.picture = Some(Picture { timestamp, layers });
         }
         if self.distrusted { PacketLayers::default() } else { layers.clamped() }
     }
@@ -301,6 +325,11 @@ impl LayerCounter {
     #[must_use]
     pub const fn is_late(&self, sequence: u64) -> bool {
         sequence < self.next
+    }
+
+    /// What the stream says of its layers cannot be.
+    pub fn distrust(&mut self) {
+        self.distrusted = true;
     }
 
     /// The stream contradicted itself.

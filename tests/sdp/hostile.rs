@@ -195,6 +195,27 @@ fn rids_extensions_and_ssrcs() {
 }
 
 #[test]
+fn dependency_descriptors_are_taken_with_av1_alone_and_in_headers_that_can_hold_them() {
+    let name =
+        "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
+    let answer = |formats: &str, mixed: &str| {
+        let codecs = format!("{VP8}a=rtpmap:45 AV1/90000\r\n");
+        let text = one_line(formats, &format!("{codecs}a=extmap:12 {name}\r\n{mixed}"));
+        let answer = PublishOffer::parse(&text)
+            .expect("good")
+            .answer(&Ours::new().local(), DtlsPreference::Client);
+        let taken = answer.tracks[0].extensions.dependency;
+        assert_eq!(answer.sdp.contains(&format!("a=extmap:12 {name}\r\n")), taken.is_some());
+        assert_eq!(answer.sdp.contains("a=extmap-allow-mixed\r\n"), taken.is_some());
+        taken
+    };
+    let mixed = "a=extmap-allow-mixed\r\n";
+    assert_eq!(answer("45 96", mixed), Some(12));
+    assert_eq!(answer("45 96", ""), None);
+    assert_eq!(answer("96 45", mixed), None, "it will send VP8, which says more by itself");
+}
+
+#[test]
 fn an_ssrc_for_two_tracks_announces_one() {
     let line = |mid| video(mid, "96", &format!("{VP8}a=ssrc:5 cname:x\r\n"));
     let text = format!("{SESSION}a=group:BUNDLE 0 1\r\n{}{}", line("0"), line("1"));

@@ -3,6 +3,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "virtual time needs a starting point")]
 
+mod inside;
 mod media;
 mod peer;
 mod tracks;

@@ -16,6 +16,9 @@ const FEEDBACK_INTERVAL: Duration = Duration::from_millis(60);
 /// Media SSRC, RTX SSRC and payload types of the video we publish or watch.
 pub const VIDEO_PT: u8 = 96;
 pub const RTX_PT: u8 = 97;
+/// The same of VP9.
+pub const VP9_PT: u8 = 98;
+pub const VP9_RTX_PT: u8 = 99;
 pub const SOUND_PT: u8 = 111;
 /// Time between two sound packets.
 const SOUND_INTERVAL: Duration = Duration::from_millis(20);
@@ -24,6 +27,16 @@ pub const TRANSPORT_CC: u8 = 3;
 /// Header extension ids of a simulcast layer's name, and of the layer that a packet repairs.
 pub const RID: u8 = 4;
 pub const REPAIRED_RID: u8 = 5;
+
+/// Layers inside the stream, in the pattern T0 T2 T1 T2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code, reason = "for the simulation")]
+pub enum Inside {
+    /// VP8: three temporal ones.
+    Temporal,
+    /// VP9: three spatial ones as well, of one packet, two, and all others.
+    Svc,
+}
 
 pub enum Media {
     Publish(Publish),
@@ -47,6 +60,10 @@ pub struct Publish {
     sent: BTreeMap<u16, Vec<u8>>,
     /// This is simulcast layer number so many.
     rid: Option<u8>,
+    /// Layers inside the stream.
+    pub inside: Option<Inside>,
+    /// Frames since the last key frame.
+    since_key_frame: u32,
     /// The other simulcast layers.
     pub layers: Vec<Publish>,
     /// Sends nothing for the present.
@@ -121,6 +138,8 @@ impl Publish {
             transport_sequence: 65_500,
             sent: BTreeMap::new(),
             rid: None,
+            inside: None,
+            since_key_frame: 0,
             layers: Vec::new(),
             paused: false,
             key_frame_requests: 0,
@@ -170,18 +189,20 @@ impl Publish {
             return;
         }
         let key_frame = std::mem::take(&mut self.key_frame_wanted);
+        self.since_key_frame = if key_frame { 0 } else { self.since_key_frame + 1 };
         self.timestamp = self.timestamp.wrapping_add(3_000);
         for i in 0..self.packets {
             let header = FixedHeader {
                 padding: false,
                 marker: i + 1 == self.packets,
-                payload_type: VIDEO_PT,
+                payload_type: if self.inside == Some(Inside::Svc) { VP9_PT } else { VIDEO_PT },
                 sequence: self.sequence,
                 timestamp: self.timestamp,
                 ssrc: self.ssrc,
             };
             let mut packet = self.headed(header, RID);
-            let mut payload = payload(self.frame, i, self.packets, key_frame);
+            let descriptor = self.descriptor(i, key_frame);
+            let mut payload = described(&descriptor, self.frame, i, self.packets);
             if let (1, Some(len)) = (i, self.second) {
                 payload.resize(len, self.frame as u8);
             }
@@ -194,6 +215,35 @@ impl Publish {
             self.send_report(seal, out);
         }
         self.frame += 1;
+    }
+
+    /// The payload descriptor of a frame's packet, and the first byte behind it.
+    fn descriptor(&self, packet: u16, key_frame: bool) -> Vec<u8> {
+        let start = packet == 0;
+        let [high, low] = ((self.frame as u16 & 0x7fff) | 0x8000).to_be_bytes();
+        let temporal = [0, 2, 1, 2][self.since_key_frame as usize % 4];
+        let tl0 = (self.since_key_frame / 4) as u8;
+        let first = 0x80 | (u8::from(start) << 4);
+        let inter = u8::from(!(key_frame && start));
+        match self.inside {
+            None => vec![first, 0x80, high, low, inter],
+            Some(Inside::Temporal) => {
+                let sync = u8::from(temporal > 0) << 5;
+                vec![first, 0xe0, high, low, tl0, temporal << 6 | sync, inter]
+            }
+            Some(Inside::Svc) => {
+                let (spatial, begin, end) = match packet {
+                    0 => (0, 0, 0),
+                    1 | 2 => (1, 1, 2),
+                    _ => (2, 3, self.packets - 1),
+                };
+                let predicted = u8::from(!key_frame) << 6;
+                let bounds = u8::from(packet == begin) << 3 | u8::from(packet == end) << 2;
+                let layers = temporal << 5 | 0x10 | spatial << 1 | u8::from(spatial > 0);
+                let header = if key_frame { 0x82 } else { 0x86 };
+                vec![0xa0 | predicted | bounds, high, low, layers, tl0, header]
+            }
+        }
     }
 
     fn send_report(&self, seal: &mut Context, out: &mut VecDeque<Vec<u8>>) {
@@ -263,7 +313,7 @@ impl Publish {
         let rtx = FixedHeader {
             padding: false,
             marker: header.marker,
-            payload_type: RTX_PT,
+            payload_type: header.payload_type + 1,
             sequence: self.rtx_sequence,
             timestamp: header.timestamp,
             ssrc: self.rtx_ssrc,
@@ -321,10 +371,11 @@ impl Watch {
             self.arrivals.get_or_insert_with(|| Arrivals::new(now)).record(now, number);
         }
         let (sequence, payload, repaired) = if header.ssrc == self.rtx_ssrc {
-            assert_eq!(header.payload_type, RTX_PT);
+            assert!(matches!(header.payload_type, RTX_PT | VP9_RTX_PT));
             (u16::from_be_bytes([payload[0], payload[1]]), &payload[2..], true)
         } else {
-            assert_eq!((header.ssrc, header.payload_type), (self.ssrc, VIDEO_PT));
+            assert_eq!(header.ssrc, self.ssrc);
+            assert!(matches!(header.payload_type, VIDEO_PT | VP9_PT));
             (header.sequence, payload, false)
         };
         let unwrapped = match self.highest {
@@ -339,7 +390,7 @@ impl Watch {
             self.repaired += 1;
         }
         self.timestamps.insert(unwrapped, header.timestamp);
-        self.key_frame_seen |= facts(payload).3;
+        self.key_frame_seen |= !payload.is_empty() && facts(payload).3;
         self.asked_at.get_or_insert(now);
         self.next_nack.get_or_insert(now + NACK_INTERVAL);
     }
@@ -404,12 +455,19 @@ pub fn extended(header: FixedHeader, transport_sequence: &mut u16) -> Vec<u8> {
     bytes
 }
 
-/// VP8: descriptor with a 15-bit picture id, then facts that a viewer can check, then filler.
+/// VP8 without layers: descriptor with a 15-bit picture id, then as [`described`].
+#[allow(dead_code, reason = "for the measurements")]
 pub fn payload(frame: u32, packet: u16, packets: u16, key_frame: bool) -> Vec<u8> {
     let start = packet == 0;
     let [high, low] = ((frame as u16 & 0x7fff) | 0x8000).to_be_bytes();
-    let mut bytes = vec![0x80 | (u8::from(start) << 4), 0x80, high, low];
-    bytes.push(u8::from(!(key_frame && start)));
+    let inter = u8::from(!(key_frame && start));
+    let descriptor = [0x80 | (u8::from(start) << 4), 0x80, high, low, inter];
+    described(&descriptor, frame, packet, packets)
+}
+
+/// A descriptor with a byte behind it, then facts that a viewer can check, then filler.
+pub fn described(descriptor: &[u8], frame: u32, packet: u16, packets: u16) -> Vec<u8> {
+    let mut bytes = descriptor.to_vec();
     bytes.extend_from_slice(&frame.to_be_bytes());
     bytes.extend_from_slice(&packet.to_be_bytes());
     bytes.extend_from_slice(&packets.to_be_bytes());
@@ -421,8 +479,30 @@ pub fn payload(frame: u32, packet: u16, packets: u16, key_frame: bool) -> Vec<u8
 
 /// (frame, packet, packets, starts a key frame) of a received payload.
 pub fn facts(payload: &[u8]) -> (u32, u16, u16, bool) {
-    let word = |at: usize| u16::from_be_bytes([payload[at], payload[at + 1]]);
-    let frame = u32::from(word(5)) << 16 | u32::from(word(7));
-    assert!(payload[13..].iter().all(|b| *b == frame as u8), "the filler arrived as sent");
-    (frame, word(9), word(11), payload[4] & 1 == 0 && payload[0] & 0x10 != 0)
+    let vp9 = payload[0] & 0x20 != 0;
+    let behind = match payload[1] {
+        _ if vp9 => 6,
+        0xe0 => 7,
+        _ => 5,
+    };
+    let word = |at: usize| u16::from_be_bytes([payload[behind + at], payload[behind + at + 1]]);
+    let frame = u32::from(word(0)) << 16 | u32::from(word(2));
+    assert!(payload[behind + 8..].iter().all(|b| *b == frame as u8), "the filler arrived as sent");
+    let header = payload[behind - 1];
+    let key_frame = if vp9 {
+        payload[0] & 0x08 != 0 && payload[3] >> 1 & 7 == 0 && header == 0x82
+    } else {
+        header & 1 == 0 && payload[0] & 0x10 != 0
+    };
+    (frame, word(4), word(6), key_frame)
+}
+
+/// (spatial, temporal) layer of a received payload with layers inside.
+#[allow(dead_code, reason = "for the simulation")]
+pub fn layers(payload: &[u8]) -> (u8, u8) {
+    if payload[0] & 0x20 != 0 {
+        (payload[3] >> 1 & 7, payload[3] >> 5)
+    } else {
+        (0, payload[5] >> 6)
+    }
 }

@@ -1,14 +1,20 @@
-//! What peers negotiated: one seat's video (VP8) and sound (Opus), as sent in and as sent out.
+//! What peers negotiated: one seat's video (VP8, VP9) and sound (Opus), as sent in and as sent out.
 
 use greenroom::rtp::track::{
     Codec, CodecParameters, ExtensionIds, FeedbackKinds, TrackIn, TrackOut,
 };
 use signaling::media::{MediaKind, Seat};
 
-use super::media::{REPAIRED_RID, RID, RTX_PT, SOUND_PT, TRANSPORT_CC, VIDEO_PT};
+use super::media::{
+    REPAIRED_RID, RID, RTX_PT, SOUND_PT, TRANSPORT_CC, VIDEO_PT, VP9_PT, VP9_RTX_PT,
+};
 
 fn vp8() -> CodecParameters {
     CodecParameters { codec: Codec::Vp8, pt: VIDEO_PT, rtx_pt: Some(RTX_PT) }
+}
+
+fn vp9() -> CodecParameters {
+    CodecParameters { codec: Codec::Vp9, pt: VP9_PT, rtx_pt: Some(VP9_RTX_PT) }
 }
 
 fn opus() -> CodecParameters {
@@ -20,7 +26,7 @@ pub fn video_in(ssrc: u32) -> TrackIn {
     TrackIn {
         mid: "1".to_owned(),
         kind: MediaKind::Video,
-        codecs: vec![vp8()],
+        codecs: vec![vp8(), vp9()],
         extensions: ExtensionIds { transport_cc: Some(TRANSPORT_CC), ..ExtensionIds::default() },
         feedback: FeedbackKinds {
             nack: true,
@@ -76,7 +82,7 @@ pub fn slots_out(seat: Seat, ssrc: u32) -> Vec<TrackOut> {
         mid: format!("v{}", seat.0),
         ssrc,
         rtx_ssrc: Some(ssrc + 1),
-        codecs: vec![vp8()],
+        codecs: vec![vp8(), vp9()],
         transport_cc: Some(TRANSPORT_CC),
     };
     vec![sound, video]

@@ -15,7 +15,7 @@ use greenroom::sfu::transport::{IceCredentials, Shared, SrtpProfiles};
 use greenroom::sfu::{Sfu, SfuConfig};
 use signaling::media::{Audience, MediaEvent, RoomKey, Seat, TransportId};
 
-use super::media::{Media, Publish, Sound, Watch};
+use super::media::{Inside, Media, Publish, Sound, Watch};
 use super::peer::Peer;
 use super::tracks::{layers_in, slots_out, sound_in, video_in};
 
@@ -118,6 +118,20 @@ impl World {
         let publish = Publish::new(self.now, ssrc, packets, 65_000).in_layers(self.now);
         let tracks = vec![layers_in(ssrc)];
         self.add(room, shard, Media::Publish(publish), |_| Purpose::Publish(tracks))
+    }
+
+    /// A publisher with layers inside its one stream, of `packets` a frame.
+    #[allow(dead_code, reason = "for the simulation")]
+    pub fn add_layered(
+        &mut self,
+        room: RoomKey,
+        shard: u8,
+        packets: u16,
+        inside: Inside,
+    ) -> TransportId {
+        let id = self.add_publisher(room, shard, packets, 65_000);
+        self.peers.last_mut().expect("just added").publish().inside = Some(inside);
+        id
     }
 
     /// A viewer with a sound slot and a video slot for one seat.

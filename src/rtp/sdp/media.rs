@@ -57,6 +57,8 @@ pub(super) mod uri {
         "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
     pub(in super::super) const TRANSPORT_CC: &str =
         "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+    pub(in super::super) const DEPENDENCY: &str =
+        "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
     pub(in super::super) const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
 }
 
@@ -75,6 +77,7 @@ pub(super) fn extension_ids(description: &Description<'_>, section: &Section<'_>
             uri::REPAIRED_RID => &mut ids.repaired_rid,
             uri::TRANSPORT_CC => &mut ids.transport_cc,
             uri::AUDIO_LEVEL => &mut ids.audio_level,
+            uri::DEPENDENCY => &mut ids.dependency,
             _ => continue,
         };
         let Some(used) = used.get_mut(usize::from(id)).filter(|used| !**used) else { continue };

@@ -126,7 +126,12 @@ impl OfferedTrack {
             return Err(SdpError::NoCommonCodec);
         }
         let (ssrc, rtx_ssrc) = ssrcs(section);
-        let extensions = extension_ids(description, section);
+        let mut extensions = extension_ids(description, section);
+        // Only AV1, which its publisher sends if it comes first, has no other word for its layers; other codecs would pay
+        // for saying it twice.
+        let av1 = payloads.first().is_some_and(|first| first.parameters.codec == Codec::Av1);
+        let mixed = description.value(section, "extmap-allow-mixed").is_some();
+        extensions.dependency = extensions.dependency.filter(|_| av1 && mixed);
         // Layers are told apart by the extension alone.
         let layered = kind == MediaKind::Video && extensions.rid.is_some();
         let rids = if layered { simulcast_rids(section) } else { Vec::new() };

@@ -158,7 +158,12 @@ impl Writer {
             (ids.repaired_rid, uri::REPAIRED_RID),
             (ids.transport_cc, uri::TRANSPORT_CC),
             (ids.audio_level, uri::AUDIO_LEVEL),
+            (ids.dependency, uri::DEPENDENCY),
         ];
+        // A key frame's templates are longer than the one-byte form can carry (RFC 8285 4.1.2).
+        if ids.dependency.is_some() {
+            line!(self, "a=extmap-allow-mixed");
+        }
         for (id, name) in known {
             if let Some(id) = id {
                 line!(self, "a=extmap:{id} {name}");

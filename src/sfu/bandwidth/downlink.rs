@@ -66,6 +66,10 @@ impl Downlink {
             pacer.sent(usize::from(count) * segment, usize::from(count));
             pacer.probe().id
         });
+        // What is sent behind a probe would tell its own rate as that of the probe.
+        if self.pacer.as_ref().is_some_and(|pacer| pacer.next().is_none()) {
+            self.pacer = None;
+        }
         self.log.note(now, self.noted, count, bytes, probe);
         self.noted = self.next;
     }
@@ -123,5 +127,33 @@ impl Downlink {
             }
         }
         self.pacer.as_mut()?.due(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "a test needs a starting point in time")]
+    use super::super::estimator::Probe;
+    use super::super::sent::ProbeId;
+    use super::*;
+
+    #[test]
+    fn what_is_sent_behind_a_probe_is_no_part_of_it() {
+        let now = Instant::now();
+        let mut downlink = Downlink::new(now, EstimatorConfig::default());
+        let probe = Probe {
+            id: ProbeId::next(None),
+            target_bps: 1_000_000,
+            bytes: 3_000,
+            min_packets: 3,
+            interval: Duration::from_millis(5),
+        };
+        downlink.pacer = Some(ProbePacer::new(now, probe));
+        for _ in 0..3 {
+            assert!(downlink.pacer.is_some(), "media between its bursts is part of it");
+            downlink.take_number();
+            downlink.note_message(now, 1_000);
+        }
+        assert!(downlink.pacer.is_none(), "and the next message is not");
     }
 }

@@ -16,21 +16,33 @@ pub(super) enum Stream {
     Vp9,
     /// The same with prediction between spatial layers in key pictures only.
     Vp9Key,
+    /// Three temporal layers, told by the dependency descriptor alone.
+    Av1,
 }
 
+/// Header extension id of the dependency descriptor.
+pub(super) const DEPENDENCY: u8 = 4;
+/// Descriptors of Chromium's AV1 in `L1T3`: of a key frame, and the template ids of the pattern.
+const KEY_FRAME: [u8; 20] = [
+    0x00, 0x00, 0x01, 0x80, 0x02, 0x14, 0xea, 0xa8, 0x60, 0x41, 0x4d, 0x14, 0x10, 0x20, 0x84, 0x27,
+    0x02, 0x7f, 0x01, 0x67,
+];
+const TEMPLATES: [u8; 4] = [1, 3, 2, 4];
+
 impl Stream {
-    pub(super) const ALL: [Self; 3] = [Self::Vp8, Self::Vp9, Self::Vp9Key];
+    pub(super) const ALL: [Self; 4] = [Self::Vp8, Self::Vp9, Self::Vp9Key, Self::Av1];
 
     pub(super) const fn codec(self) -> Codec {
         match self {
             Self::Vp8 => Codec::Vp8,
             Self::Vp9 | Self::Vp9Key => Codec::Vp9,
+            Self::Av1 => Codec::Av1,
         }
     }
 
     pub(super) const fn spatial(self) -> u8 {
         match self {
-            Self::Vp8 => 1,
+            Self::Vp8 | Self::Av1 => 1,
             Self::Vp9 | Self::Vp9Key => 3,
         }
     }
@@ -41,6 +53,8 @@ pub(super) struct Packet {
     pub(super) spatial: u8,
     number: usize,
     marker: bool,
+    /// Dependency descriptor in the header.
+    dependency: Vec<u8>,
     descriptor: Vec<u8>,
     /// First byte of the frame, in its first packet.
     frame: u8,
@@ -69,6 +83,15 @@ impl Packet {
             ssrc: 5,
         };
         let mut bytes = header.to_bytes().to_vec();
+        if !self.dependency.is_empty() {
+            // The two-byte form of RFC 8285.
+            let words = (self.dependency.len() + 2).div_ceil(4);
+            bytes[0] |= 0x10;
+            bytes.extend_from_slice(&[0x10, 0x00, 0, words as u8]);
+            bytes.extend_from_slice(&[DEPENDENCY, self.dependency.len() as u8]);
+            bytes.extend_from_slice(&self.dependency);
+            bytes.resize(16 + words * 4, 0);
+        }
         bytes.extend_from_slice(&self.descriptor);
         bytes.push(self.frame);
         // Lengths of all kinds, so that runs are cut in all kinds of places.
@@ -95,7 +118,8 @@ impl Source {
             if key {
                 (began, newest) = (picture, [picture; 3]);
             }
-            let temporal = PATTERN[(picture - began) % 4];
+            let place = (picture - began) % 4;
+            let temporal = PATTERN[place];
             let sync = stream != Stream::Vp8 || (picture - began) % 8 < 3;
             let mut needs: Vec<usize> = match (temporal, sync) {
                 (0, _) => vec![newest[0]],
@@ -107,7 +131,7 @@ impl Source {
             newest[usize::from(temporal)] = picture;
             needs.retain(|needed| !key && *needed != picture);
             for spatial in 0..stream.spatial() {
-                source.add_frame(picture, spatial, temporal, sync, key, &needs);
+                source.add_frame(picture, spatial, place, sync, key, &needs);
             }
         }
         source
@@ -117,11 +141,12 @@ impl Source {
         &mut self,
         picture: usize,
         spatial: u8,
-        temporal: u8,
+        place: usize,
         sync: bool,
         key: bool,
         pictures: &[usize],
     ) {
+        let temporal = PATTERN[place];
         let stream = self.stream;
         let between = spatial > 0 && (key || stream == Stream::Vp9);
         let needs = pictures
@@ -154,14 +179,43 @@ impl Source {
                     );
                     bytes
                 }
+                // Z, Y, one element, N.
+                Stream::Av1 => {
+                    let new = u8::from(first && key) << 3;
+                    vec![u8::from(!first) << 7 | u8::from(!last) << 6 | 0x10 | new]
+                }
             };
             let frame = match stream {
                 Stream::Vp8 => u8::from(!key),
                 Stream::Vp9 | Stream::Vp9Key => 0x82 | u8::from(!key) << 2,
+                Stream::Av1 => 0x30,
+            };
+            let dependency = match stream {
+                Stream::Av1 => dependency(first, last, key, place, picture),
+                _ => Vec::new(),
             };
             let marker = last && spatial + 1 == stream.spatial();
             let number = self.packets.len();
-            self.packets.push(Packet { picture, spatial, number, marker, descriptor, frame });
+            self.packets.push(Packet {
+                picture,
+                spatial,
+                number,
+                marker,
+                dependency,
+                descriptor,
+                frame,
+            });
         }
     }
+}
+
+fn dependency(first: bool, last: bool, key: bool, place: usize, picture: usize) -> Vec<u8> {
+    let mut bytes = match (first, key) {
+        (true, true) => KEY_FRAME.to_vec(),
+        (false, true) => vec![0, 0, 0],
+        (_, false) => vec![TEMPLATES[place], 0, 0],
+    };
+    bytes[0] |= u8::from(first) << 7 | u8::from(last) << 6;
+    bytes[1..3].copy_from_slice(&(picture as u16).to_be_bytes());
+    bytes
 }

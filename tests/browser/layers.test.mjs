@@ -1,0 +1,120 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { launchChromium, person } from "./harness/browsers.mjs";
+import { frames } from "./harness/measure.mjs";
+import { metric } from "./harness/metrics.mjs";
+import { startServer } from "./harness/server.mjs";
+import { goLive, watch } from "./harness/show.mjs";
+
+const WITHIN_MS = 20_000;
+const SAMPLE_MS = 3000;
+/** Samples until one is as expected: pages that start take a core each. */
+const SAMPLES = 4;
+const ESTIMATE = (start, max) => ["--set", `media.downlink_start_bps=${start}`, "--set", `media.downlink_max_bps=${max}`];
+const PLENTY = ESTIMATE(5_000_000, 20_000_000);
+/** Less than any layer takes: what is left is the cheapest. */
+const LITTLE = ESTIMATE(100_000, 100_000);
+/** The fake camera makes 30; a loaded two-core machine may lose some. */
+const MIN_FPS = 20;
+/** A second without a picture is none any more. */
+const MAX_GAP_MS = 700;
+
+/** Init script of a host: video goes out in this codec and scalability mode. */
+function sendAs({ codec, mode }) {
+  const { addTransceiver } = RTCPeerConnection.prototype;
+  RTCPeerConnection.prototype.addTransceiver = function layered(track, options = {}) {
+    const layers = track.kind === "video" ? { sendEncodings: [{ scalabilityMode: mode }] } : {};
+    return addTransceiver.call(this, track, { ...options, ...layers });
+  };
+  const { setCodecPreferences } = RTCRtpTransceiver.prototype;
+  RTCRtpTransceiver.prototype.setCodecPreferences = function preferring(codecs) {
+    const rank = ({ mimeType }) => (mimeType === `video/${codec}` ? 0 : 1);
+    return setCodecPreferences.call(this, [...codecs].sort((a, b) => rank(a) - rank(b)));
+  };
+}
+
+/** What the host's encoder says it does: `{codec, mode, width}`, once it does. */
+async function sent(host) {
+  const found = await host.waitForFunction(
+    async () => {
+      const stats = await globalThis.greenroom.publishing.pc.getStats();
+      for (const report of stats.values()) {
+        if (report.type !== "outbound-rtp" || report.kind !== "video" || !report.scalabilityMode) continue;
+        const codec = stats.get(report.codecId)?.mimeType;
+        return { codec, mode: report.scalabilityMode, width: report.frameWidth };
+      }
+    },
+    undefined,
+    { timeout: WITHIN_MS },
+  );
+  return found.jsonValue();
+}
+
+/** A show of one host who sends in layers, and one viewer of it on a server with these options. */
+async function show(layers, options, look) {
+  const server = await startServer(options);
+  const chromium = await launchChromium();
+  try {
+    const host = await person(chromium, "Hanna");
+    await host.context().addInitScript(sendAs, layers);
+    const room = await goLive(host, server.url, "Layers");
+    const sending = await sent(host);
+    assert.equal(sending.codec, `video/${layers.codec}`);
+    assert.equal(sending.mode, layers.mode);
+    const viewer = await watch(await person(chromium, "Vera"), server.url, room);
+    await look({ server, host, viewer, sending });
+  } finally {
+    await chromium.close();
+    await server.stop();
+  }
+}
+
+/** Look at the host's picture until it is as it should be. */
+async function eventually(viewer, expected) {
+  const all = [];
+  while (all.length < SAMPLES) {
+    const seen = await frames(viewer, 0, SAMPLE_MS);
+    if (expected(seen)) return;
+    all.push(seen);
+  }
+  assert.fail(JSON.stringify(all));
+}
+
+/**
+ * What Chromium encodes from a camera of 640 by 360, and what is left of it: frames a second, and the width.
+ * A picture of this size has no third spatial layer.
+ */
+const CASES = [
+  { codec: "VP8", mode: "L1T3", fps: 7.5, width: 640 },
+  { codec: "VP9", mode: "L1T3", fps: 7.5, width: 640 },
+  { codec: "VP9", mode: "L2T2", fps: 15, width: 320 },
+  { codec: "VP9", mode: "L2T3_KEY", fps: 7.5, width: 320 },
+  { codec: "AV1", mode: "L1T3", fps: 7.5, width: 640 },
+];
+
+for (const { codec, mode, fps, width } of CASES) {
+  test(`${codec} ${mode}: who may have plenty sees all of it`, async () => {
+    await show({ codec, mode }, PLENTY, async ({ server, viewer, sending }) => {
+      await eventually(viewer, (seen) => seen.width === sending.width && seen.frames >= (MIN_FPS * SAMPLE_MS) / 1000);
+      assert.equal(await metric(server.url, "greenroom_layers_distrusted_total"), 0);
+    });
+  });
+
+  test(`${codec} ${mode}: who may have little sees its lowest layers, and they move`, async () => {
+    await show({ codec, mode }, LITTLE, async ({ server, viewer }) => {
+      const expected = (fps * SAMPLE_MS) / 1000;
+      const moves = ({ frames, maxGapMs }) => frames <= expected * 1.2 && frames >= expected * 0.7 && maxGapMs < MAX_GAP_MS;
+      await eventually(viewer, (seen) => seen.width === width && moves(seen));
+      assert.ok((await metric(server.url, 'greenroom_dropped_total{reason="layer_not_taken"}')) > 0);
+      assert.equal(await metric(server.url, "greenroom_layers_distrusted_total"), 0);
+      // Nothing that was left out is missed.
+      const { nacks, pictureLosses } = await viewer.evaluate(async () => {
+        for (const report of (await globalThis.greenroom.watching.pc.getStats()).values()) {
+          if (report.type === "inbound-rtp" && report.mid === "v0") return { nacks: report.nackCount, pictureLosses: report.pliCount };
+        }
+        return {};
+      });
+      assert.deepEqual({ nacks, pictureLosses }, { nacks: 0, pictureLosses: 0 });
+    });
+  });
+}
