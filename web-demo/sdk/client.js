@@ -4,7 +4,7 @@ import { Emitter } from "./emitter.js";
 import { GiftCarrier, newKey } from "./gifts.js";
 import { guestCommands, moderationCommands, roomCommands } from "./commands.js";
 import { Publishing } from "./publishing.js";
-import { OFFLINE, Refusal } from "./refusal.js";
+import { OFFLINE, Refusal, TIMEOUT } from "./refusal.js";
 import { beforeExpiry } from "./renewal.js";
 import { Requests } from "./requests.js";
 import { SeqGate } from "./seq.js";
@@ -16,6 +16,8 @@ import { Watching } from "./watching.js";
 
 /** Time for a late event to arrive over the other carrier before the server is asked. */
 const GAP_WAIT_MS = 1000;
+/** The first try after a path broke, at most: nobody else waits for the same server to come back. */
+const REJOIN_WITHIN_MS = 100;
 /** How often a viewer of a room that is not there yet knocks. */
 const KNOCK_EVERY_MS = 2500;
 /** These say that trying again with the same token can never help. */
@@ -75,16 +77,20 @@ export class GreenroomClient extends Emitter {
       },
     });
     const request = (type, data, timeoutMs) => this.request(type, data, timeoutMs);
+    const askSocket = (withinMs) => answers(this.request("ping", {}, withinMs));
+    const onDead = () => this.#rejoin();
     this.watching = new Watching({
       request,
+      askSocket,
+      askChannel: async (withinMs) => (this.carrier.channelOpen ? answers(this.carrier.ping(withinMs)) : null),
       stage: this.stage,
       dataChannels: this.#options.dataChannels,
       onChannel: (name, channel) => name === "gifts" && this.carrier.useChannel(channel),
       onMessage: (name, text) => this.#channelMessage(name, text),
-      onDead: () => this.#rejoin(),
+      onDead,
       expectsMedia: () => this.#expectsMedia(),
     });
-    this.publishing = new Publishing({ request, emit: (type, detail) => this.emit(type, detail) });
+    this.publishing = new Publishing({ request, askSocket, onDead, emit: (type, detail) => this.emit(type, detail) });
     this.carrier = new GiftCarrier({
       requests: () => this.#requests,
       overSocket: (type, data, timeoutMs) => this.request(type, data, timeoutMs),
@@ -92,8 +98,9 @@ export class GreenroomClient extends Emitter {
     this.room = roomCommands(this);
     this.guests = guestCommands(this);
     this.moderation = moderationCommands(this);
-    this.online = () => this.#retryNow();
-    globalThis.addEventListener?.("online", this.online);
+    this.networkChanged = () => this.#networkChanged();
+    globalThis.addEventListener?.("online", this.networkChanged);
+    globalThis.navigator?.connection?.addEventListener?.("change", this.networkChanged);
   }
 
   /**
@@ -114,7 +121,8 @@ export class GreenroomClient extends Emitter {
     if (this.connection === "closed") return;
     for (const timer of [this.#gapTimer, this.#knockTimer, this.#retryTimer, this.#likeTimer]) clearTimeout(timer);
     this.#stopRenewal();
-    globalThis.removeEventListener?.("online", this.online);
+    globalThis.removeEventListener?.("online", this.networkChanged);
+    globalThis.navigator?.connection?.removeEventListener?.("change", this.networkChanged);
     this.#setConnection("closed");
     this.publishing.stop();
     this.watching.close();
@@ -254,7 +262,8 @@ export class GreenroomClient extends Emitter {
   #join(socket) {
     const { room, maxSeats, dataChannels } = this.#options;
     const resume = this.#resumeToken ?? undefined;
-    return socket.request("room.join", { room, maxSeats, dc: dataChannels, media: true, resume });
+    const replaces = this.watching.transport ?? undefined;
+    return socket.request("room.join", { room, maxSeats, dc: dataChannels, media: true, resume, replaces });
   }
 
   async #joined(snapshot) {
@@ -327,16 +336,27 @@ export class GreenroomClient extends Emitter {
     this.#lost();
   }
 
-  /** The watch connection cannot be healed: a new join brings a new one. */
+  /** Nothing answers, or a connection cannot be healed: a new socket and a new join, at once. */
   #rejoin() {
-    if (this.connection === "connected") this.#dropAndRetry();
+    if (this.connection !== "connected") return;
+    this.#dropSocket();
+    this.#lost(Math.random() * REJOIN_WITHIN_MS);
   }
 
-  #lost() {
+  /** Another network, or one again: find out what of ours still works. */
+  #networkChanged() {
+    if (this.connection !== "connected") {
+      this.#retryNow();
+      return;
+    }
+    this.watching.suspect();
+    this.publishing.suspect();
+  }
+
+  #lost(wait = backoff(this.#attempts)) {
     if (this.connection === "closed") return;
     clearTimeout(this.#knockTimer);
     this.#setConnection(this.state ? "reconnecting" : "connecting");
-    const wait = backoff(this.#attempts);
     this.#attempts += 1;
     clearTimeout(this.#retryTimer);
     this.#retryTimer = setTimeout(() => this.#attempt(false), wait);
@@ -455,6 +475,14 @@ export class GreenroomClient extends Emitter {
     this.connection = connection;
     this.emit("connection", { connection, refusal });
   }
+}
+
+/** Whether a request is answered in time; a refusal is an answer. @param {Promise<any>} reply */
+function answers(reply) {
+  return reply.then(
+    () => true,
+    (refusal) => refusal.code !== TIMEOUT && refusal.code !== OFFLINE,
+  );
 }
 
 function walletOf(receipt) {

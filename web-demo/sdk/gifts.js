@@ -58,8 +58,13 @@ export class GiftCarrier {
     throw last;
   }
 
-  #overChannel(type, data) {
-    const { text, reply } = this.requests().create(type, data, CARRIER_TIMEOUT_MS);
+  /** Whether the path of the data channel works both ways. @param {number} withinMs */
+  ping(withinMs) {
+    return this.#overChannel("ping", {}, withinMs);
+  }
+
+  #overChannel(type, data, timeoutMs = CARRIER_TIMEOUT_MS) {
+    const { text, reply } = this.requests().create(type, data, timeoutMs);
     try {
       this.#channel.send(text);
     } catch {

@@ -2,6 +2,7 @@
 const HOST_VIDEO_BPS = 2_500_000;
 const GUEST_VIDEO_BPS = 1_200_000;
 const AUDIO_BPS = 64_000;
+const RESTART_ANSWER_MS = 2500;
 
 /**
  * The connection that sends camera and microphone. We offer, the server answers, and it accepts
@@ -11,11 +12,12 @@ export class Publisher {
   #request;
   #senders = {};
   #closed = false;
+  #restarting = false;
   #last = { bytes: 0, at: 0 };
 
   /**
    * @param {{
-   *   request: (type: string, data: object) => Promise<any>,
+   *   request: (type: string, data: object, timeoutMs?: number) => Promise<any>,
    *   stream: MediaStream,
    *   seat: number,
    *   iceServers?: RTCIceServer[],
@@ -44,12 +46,23 @@ export class Publisher {
     await this.#limitBitrate();
   }
 
-  /** New ICE on the same session, after a network change. */
+  /** New ICE on the same session, after a network change; one at a time. */
   async restart() {
-    await this.pc.setLocalDescription(await this.pc.createOffer({ iceRestart: true }));
-    const data = { transport: this.transport, sdp: this.pc.localDescription.sdp };
-    const answer = await this.#request("media.restart", data);
-    if (!this.#closed) await this.pc.setRemoteDescription({ type: "answer", sdp: answer.sdp });
+    if (this.#restarting) return;
+    this.#restarting = true;
+    try {
+      await this.pc.setLocalDescription(await this.pc.createOffer({ iceRestart: true }));
+      const data = { transport: this.transport, sdp: this.pc.localDescription.sdp };
+      const answer = await this.#request("media.restart", data, RESTART_ANSWER_MS);
+      if (!this.#closed) await this.pc.setRemoteDescription({ type: "answer", sdp: answer.sdp });
+    } finally {
+      this.#restarting = false;
+    }
+  }
+
+  /** Whether there is a source that produces: a track that is only switched off is sent as silence, or in black. */
+  get hasMedia() {
+    return this.stream.getTracks().some((track) => track.readyState === "live" && !track.muted);
   }
 
   /**

@@ -1,18 +1,34 @@
+import { answerWithin, laterStats, pathStats, Silence } from "./path.js";
 import { Publisher } from "./publish.js";
+import { OFFLINE, TIMEOUT } from "./refusal.js";
 
 /** How long the seat may take to show up as live again after a rejoin before we offer anew. */
 const SEAT_BACK_MS = 3000;
 const RESTART_TRIES = 2;
+const CHECK_EVERY_MS = 250;
+/** The server reports several times a second what it got; a path without a report for this long is asked about. */
+const SILENT_MS = 1000;
+/** Silent at the moment of a rejoin: the same break that took the socket. */
+const SILENT_AT_REJOIN_MS = 300;
+/** Time for an ICE restart to bring reports back. */
+const RESTART_WITHIN_MS = 2500;
 
 /** Own camera and microphone on the way to the server, kept there over network changes. */
 export class Publishing {
   #options;
   #publisher = null;
   #restarts = 0;
+  #restartedAt = 0;
+  #timer = 0;
+  #silence = new Silence(0);
+  #silentMs = 0;
+  #busy = false;
 
   /**
    * @param {{
-   *   request: (type: string, data: object) => Promise<any>,
+   *   request: (type: string, data: object, timeoutMs?: number) => Promise<any>,
+   *   askSocket: (withinMs: number) => Promise<boolean>,
+   *   onDead: () => void,
    *   emit: (type: string, detail: any) => void,
    * }} options
    */
@@ -54,7 +70,32 @@ export class Publishing {
       onState: (state) => this.#pathState(publisher, state),
     });
     this.#publisher = publisher;
+    this.#silence = new Silence(performance.now());
+    this.#silentMs = 0;
+    this.#restartedAt = 0;
+    clearInterval(this.#timer);
+    this.#timer = setInterval(() => this.#check(publisher), CHECK_EVERY_MS);
     await publisher.start();
+  }
+
+  /** The path may be broken: if the server is there but says nothing about our media, restart ICE. */
+  async suspect() {
+    const publisher = this.#publisher;
+    if (!publisher || this.#busy || publisher.pc.connectionState !== "connected") return;
+    this.#busy = true;
+    try {
+      const within = answerWithin((await pathStats(publisher.pc)).rttMs);
+      const answers = [this.#options.askSocket(within), laterStats(publisher.pc, within / 2)];
+      const [socket, before] = await Promise.all(answers);
+      const { received } = await laterStats(publisher.pc, within / 2);
+      if (publisher !== this.#publisher) return;
+      this.#silentMs = this.#silence.lasts(performance.now(), received);
+      if (received !== before.received) return;
+      if (socket) await this.#restart(publisher);
+      else this.#options.onDead();
+    } finally {
+      this.#busy = false;
+    }
   }
 
   /** @param {"audio" | "video"} kind @param {boolean} on muted */
@@ -80,16 +121,20 @@ export class Publishing {
 
   /** Stop sending; the stream stays the caller's. */
   stop() {
+    clearInterval(this.#timer);
     this.#publisher?.close();
     this.#publisher = null;
   }
 
-  /** After a rejoin: media that still flows goes on; otherwise it is offered anew. */
+  /** After a rejoin: media that still flows goes on, a broken path is restarted; else it is offered anew. */
   afterRejoin(stateNow) {
     const publisher = this.#publisher;
     if (!publisher) return;
     this.#restarts = 0;
-    if (publisher.pc.connectionState !== "connected") {
+    const state = publisher.pc.connectionState;
+    if (state === "disconnected" || (state === "connected" && this.#silentMs >= SILENT_AT_REJOIN_MS)) {
+      this.#restart(publisher);
+    } else if (state !== "connected") {
       this.#again(publisher);
       return;
     }
@@ -98,18 +143,45 @@ export class Publishing {
     }, SEAT_BACK_MS);
   }
 
+  async #check(publisher) {
+    if (this.#busy || publisher.pc.connectionState !== "connected") return;
+    const { received } = await pathStats(publisher.pc);
+    if (publisher !== this.#publisher) return;
+    const now = performance.now();
+    // Nobody reports on what is not sent. Bytes sent tell nothing: without reports a browser soon stops.
+    if (!publisher.hasMedia || received === 0) this.#silence.reset(now);
+    this.#silentMs = this.#silence.lasts(now, received);
+    if (this.#silentMs === 0) {
+      this.#restartedAt = 0;
+      this.#restarts = 0;
+    } else if (this.#restartedAt && now - this.#restartedAt > RESTART_WITHIN_MS) {
+      this.#again(publisher);
+    } else if (!this.#restartedAt && this.#silentMs >= SILENT_MS) {
+      this.suspect();
+    }
+  }
+
   async #pathState(publisher, state) {
     if (publisher !== this.#publisher) return;
     this.#options.emit("publishState", state);
     if (state === "connected") this.#restarts = 0;
-    if (state !== "disconnected" && state !== "failed") return;
+    if (state === "disconnected" || state === "failed") await this.#restart(publisher);
+  }
+
+  async #restart(publisher) {
     if (this.#restarts >= RESTART_TRIES) {
       this.#again(publisher);
       return;
     }
     this.#restarts += 1;
-    // Offline, or the transport is gone: the rejoin or the next state offers anew.
-    await publisher.restart().catch(() => state === "failed" && this.#again(publisher));
+    this.#restartedAt = performance.now();
+    try {
+      await publisher.restart();
+    } catch (error) {
+      // Offline: the rejoin tries again. Refused: the transport is gone, and the next one is offered.
+      const refused = error.code !== OFFLINE && error.code !== TIMEOUT;
+      if (refused || publisher.pc.connectionState === "failed") this.#again(publisher);
+    }
   }
 
   #again(publisher) {

@@ -89,17 +89,6 @@ export class WatchLink {
     await sent;
   }
 
-  /** Bytes received on the whole connection: the proof of life that no muted camera can spoil. */
-  async bytesReceived() {
-    let bytes = 0;
-    for (const report of (await this.pc.getStats()).values()) {
-      if (report.type === "transport") bytes += report.bytesReceived ?? 0;
-      // Firefox has no "transport" reports.
-      if (report.type === "inbound-rtp") bytes += report.bytesReceived ?? 0;
-    }
-    return bytes;
-  }
-
   close() {
     this.#closed = true;
     this.pc.close();

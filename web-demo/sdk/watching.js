@@ -1,16 +1,26 @@
+import { answerWithin, laterStats, pathStats, Silence } from "./path.js";
 import { WatchLink } from "./watch.js";
 
-/** A live stage without a byte for this long is a broken path; do not wait for the browser to say so. */
-const SILENT_AFTER_MS = 2000;
+const CHECK_EVERY_MS = 200;
+/**
+ * A live stage without a byte for this long is asked about: its path may be broken, or nobody sends. The random
+ * part keeps the viewers of a host who falls silent from asking in the same instant.
+ */
+const SILENT_MS = 600;
+const SILENT_JITTER_MS = 300;
+/** Where there is no data channel to ask over, silence itself must do. */
+const SILENT_UNASKED_MS = 2000;
+/** A path that answered is asked again after this long, then twice as long, and so on. */
+const ASK_AGAIN_MS = 2000;
+const ASK_AGAIN_MOST_MS = 16_000;
 /** Time for an ICE restart to bring media back before everything is made anew. */
-const RESTART_WITHIN_MS = 3000;
-const CHECK_EVERY_MS = 1000;
+const RESTART_WITHIN_MS = 2500;
 /** An old connection stays until the new one shows something, but not longer than this. */
 const OLD_LINK_MS = 4000;
 
 /**
  * Keeps one watch connection alive: prepares it before the join reply, replaces it after a rejoin,
- * restarts ICE when nothing arrives, and gives up towards `onDead` when that does not help.
+ * finds out why nothing arrives, restarts ICE, and gives up towards `onDead` when that does not help.
  */
 export class Watching {
   #options;
@@ -18,20 +28,27 @@ export class Watching {
   #prepared = null;
   #grown = false;
   #timer = 0;
-  #seen = { bytes: 0, at: 0 };
+  #silence = new Silence(0);
+  #patience = SILENT_MS;
+  #askAt = 0;
+  #askAgainMs = ASK_AGAIN_MS;
+  #checking = false;
+  #asking = false;
   #restartedAt = 0;
   #closed = false;
 
   /**
    * @param {{
    *   request: (type: string, data: object, timeoutMs?: number) => Promise<any>,
+   *   askSocket: (withinMs: number) => Promise<boolean>,
+   *   askChannel: (withinMs: number) => Promise<boolean | null>,
    *   stage: import("./stage.js").StageMedia,
    *   dataChannels: boolean,
    *   onChannel: (name: string, channel: RTCDataChannel) => void,
    *   onMessage: (name: string, text: string) => void,
    *   onDead: () => void,
    *   expectsMedia: () => boolean,
-   * }} options
+   * }} options whether a ping is answered in time; `null` = there is no channel
    */
   constructor(options) {
     this.#options = options;
@@ -40,6 +57,11 @@ export class Watching {
   /** The connection in use, for statistics. @returns {RTCPeerConnection | null} */
   get pc() {
     return this.#link?.pc ?? null;
+  }
+
+  /** The server's name for the connection in use. @returns {string | null} */
+  get transport() {
+    return this.#link?.transport ?? null;
   }
 
   /** A data channel of the connection in use. @param {"gifts" | "ev" | "fx"} name */
@@ -63,8 +85,8 @@ export class Watching {
     this.#link = this.#prepared;
     this.#prepared = null;
     this.#grown = false;
-    this.#restartedAt = 0;
-    this.#seen = { bytes: 0, at: performance.now() };
+    this.#silence = new Silence(performance.now());
+    this.#alive();
     if (old) setTimeout(() => old.close(), OLD_LINK_MS);
     clearInterval(this.#timer);
     this.#timer = setInterval(() => this.#check(), CHECK_EVERY_MS);
@@ -78,6 +100,20 @@ export class Watching {
     const link = this.#link;
     const idle = globalThis.requestIdleCallback ?? ((run) => setTimeout(run, 500));
     idle(() => this.#grow(link), { timeout: 3000 });
+  }
+
+  /**
+   * The path may be broken: ask over it and over the socket. What answers is left alone, so a host who is
+   * silent costs two small messages; else ICE is restarted, or everything made anew if nothing answers.
+   */
+  async suspect() {
+    if (this.#asking || this.#closed) return;
+    this.#asking = true;
+    try {
+      await (this.#link ? this.#ask(this.#link) : this.#askSocketOnly());
+    } finally {
+      this.#asking = false;
+    }
   }
 
   close() {
@@ -114,45 +150,77 @@ export class Watching {
   }
 
   #pathState(state) {
-    if (state === "failed") this.#heal();
+    if (state === "disconnected" || state === "failed") this.suspect();
     if (state === "closed") this.#options.onDead();
   }
 
   async #check() {
+    if (this.#checking) return;
+    this.#checking = true;
+    try {
+      await this.#look();
+    } finally {
+      this.#checking = false;
+    }
+  }
+
+  async #look() {
     const link = this.#link;
+    const now = performance.now();
     if (!link || !this.#options.expectsMedia()) {
-      this.#seen.at = performance.now();
+      this.#silence.reset(now);
       return;
     }
-    const now = performance.now();
-    if (now - this.#options.stage.lastFrameAt < SILENT_AFTER_MS / 2) {
-      this.#alive(now);
+    if (now - this.#options.stage.lastFrameAt < SILENT_MS / 2) {
+      this.#silence.reset(now);
+      this.#alive();
       return;
     }
-    const bytes = await link.bytesReceived();
+    const { received } = await pathStats(link.pc);
     if (link !== this.#link) return;
-    if (bytes !== this.#seen.bytes) {
-      this.#seen.bytes = bytes;
-      this.#alive(now);
-    } else if (now - this.#seen.at > SILENT_AFTER_MS) {
-      this.#heal();
-    }
+    const lasts = this.#silence.lasts(performance.now(), received);
+    if (lasts === 0) this.#alive();
+    else if (this.#restartedAt) this.#giveUpLate(now);
+    else if (lasts >= this.#patience && now >= this.#askAt) this.suspect();
   }
 
-  #alive(now) {
-    this.#seen.at = now;
+  #alive() {
     this.#restartedAt = 0;
+    this.#askAt = 0;
+    this.#askAgainMs = ASK_AGAIN_MS;
+    this.#patience = SILENT_MS + Math.random() * SILENT_JITTER_MS;
   }
 
-  /** First an ICE restart; if that brought nothing in its time, a new join. */
-  async #heal() {
+  #giveUpLate(now) {
+    if (now - this.#restartedAt > RESTART_WITHIN_MS) this.#options.onDead();
+  }
+
+  async #ask(link) {
+    const within = answerWithin((await pathStats(link.pc)).rttMs);
+    const { askChannel, askSocket } = this.#options;
+    const answers = [askChannel(within), askSocket(within), laterStats(link.pc, within / 2)];
+    const [path, socket, before] = await Promise.all(answers);
+    const { received } = await pathStats(link.pc);
+    if (link !== this.#link || this.#closed) return;
     const now = performance.now();
-    if (this.#restartedAt) {
-      if (now - this.#restartedAt > RESTART_WITHIN_MS) this.#options.onDead();
-      return;
+    if (path || received !== before.received) {
+      this.#askAt = now + this.#askAgainMs;
+      this.#askAgainMs = Math.min(2 * this.#askAgainMs, ASK_AGAIN_MOST_MS);
+    } else if (!socket) {
+      this.#options.onDead();
+    } else if (path === false || this.#silence.lasts(now, received) >= SILENT_UNASKED_MS) {
+      await this.#restart(link);
     }
-    this.#restartedAt = now;
-    const link = this.#link;
+  }
+
+  async #askSocketOnly() {
+    if (!(await this.#options.askSocket(answerWithin(null))) && !this.#closed) this.#options.onDead();
+  }
+
+  /** First an ICE restart; if that brings nothing in its time, a new join. */
+  async #restart(link) {
+    if (this.#restartedAt) return;
+    this.#restartedAt = performance.now();
     try {
       const offer = await this.#options.request("media.restart", { transport: link.transport }, RESTART_WITHIN_MS);
       if (link === this.#link) await this.#accept({ transport: link.transport, ...offer });

@@ -263,6 +263,10 @@ pub struct RoomJoin {
     /// Take a seat back after a disconnect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<String>,
+    /// The watch transport of this page's connection that was lost; it and that connection end now, without
+    /// waiting until they are missed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<TransportRef>,
 }
 
 const fn yes() -> bool {
@@ -341,7 +345,7 @@ pub struct MediaOffer {
 /// Data of `media.restart`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MediaRestart {
-    /// The transport to restart.
+    /// The transport to restart: yours, or one you publish by from a page whose WebSocket was lost.
     pub transport: TransportRef,
     /// For a publish transport: the new offer. For a watch transport: absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

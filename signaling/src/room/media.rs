@@ -341,7 +341,7 @@ impl Room {
     pub(super) fn media_restart(&mut self, to: ReplyTo, restart: MediaRestart) -> Vec<Effect> {
         let TransportRef(transport) = restart.transport;
         let watch = self.watchers.get(&transport) == Some(&to.conn);
-        let publish = self.publishers.get(&transport).is_some_and(|p| p.conn == to.conn);
+        let publish = self.may_restart(transport, to.conn);
         let refusal = match (watch, publish, &restart.sdp) {
             (false, false, _) => Some(Code::NotFound),
             (_, true, None) => Some(Code::SdpInvalid),
@@ -350,8 +350,32 @@ impl Room {
         if let Some(code) = refusal {
             return vec![Effect::Reply { to, result: Err(code.into()) }];
         }
+        if publish {
+            self.take_publisher(transport, to.conn);
+        }
         let ask = MediaAsk::RestartIce { transport, sdp: restart.sdp.filter(|_| publish) };
         vec![Effect::Ask { ask, to, then: Then::Session }]
+    }
+
+    /// Whether this connection publishes by this transport, or its person did by a page that lost its own
+    /// connection: what a network takes first from somebody who moves is the WebSocket.
+    fn may_restart(&self, transport: TransportId, conn: ConnId) -> bool {
+        let Some(publisher) = self.publishers.get(&transport) else { return false };
+        let Some(here) = self.conns.get(&conn) else { return false };
+        let before = self.conns.get(&publisher.conn).map(|old| old.carrier);
+        let page = here.carrier == Carrier::WebSocket
+            && before.is_none_or(|carrier| carrier == Carrier::WebSocket);
+        publisher.conn == conn || (publisher.user == here.user && page)
+    }
+
+    /// This transport now belongs to this connection, and the one it had is over.
+    fn take_publisher(&mut self, transport: TransportId, conn: ConnId) {
+        let Some(publisher) = self.publishers.get_mut(&transport) else { return };
+        let old = std::mem::replace(&mut publisher.conn, conn);
+        if old != conn && self.conns.contains_key(&old) {
+            self.left(old);
+            self.out.push(Effect::CloseConn { conn: old, reason: ByeReason::Replaced });
+        }
     }
 
     fn channel(&mut self, transport: TransportId, channel: Channel, open: bool) {

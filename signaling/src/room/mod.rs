@@ -334,9 +334,10 @@ impl Room {
         };
         let to = ReplyTo { conn, id: envelope.id, via };
         let command = match (channel, envelope.command()) {
-            (Channel::Gifts, Ok(command @ (Command::GiftSend(_) | Command::WalletGet(_)))) => {
-                command
-            }
+            (
+                Channel::Gifts,
+                Ok(command @ (Command::GiftSend(_) | Command::WalletGet(_) | Command::Ping(_))),
+            ) => command,
             (Channel::Gifts | Channel::Effects, Ok(command @ Command::Like(_))) => command,
             (_, Ok(_)) => {
                 let refusal =

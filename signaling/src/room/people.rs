@@ -3,7 +3,7 @@
 use crate::media::{CloseReason, TransportId};
 use crate::protocol::{
     Answer, ByeReason, Code, Joined, Member, MemberList, Perm, Refusal, Role, RoomJoin, TokenRole,
-    UserId,
+    TransportRef, UserId,
 };
 use crate::stage::StageCommand;
 
@@ -43,6 +43,9 @@ impl Room {
         } else if self.stage.is_seated(&user) {
             self.stage_do(StageCommand::SocketBack { user: user.clone() });
         }
+        if let Some(TransportRef(lost)) = join.replaces {
+            self.replace(&user, conn, lost);
+        }
         // First what this changes for others, so that the snapshot contains it.
         self.sync();
         self.out.push(Effect::Entered { conn, user: user.clone() });
@@ -55,6 +58,19 @@ impl Room {
                 vec![Effect::Ask { ask, to, then: Then::Join(joined) }]
             }
             None => vec![Effect::Reply { to, result: Ok(Answer::Joined(joined)) }],
+        }
+    }
+
+    /// The page of `conn` says that the connection that watched by `lost` is dead: it ends, and its media with
+    /// it, which would go to an address where nobody is. What it published by goes on.
+    fn replace(&mut self, user: &UserId, conn: ConnId, lost: TransportId) {
+        let Some(old) = self.watchers.get(&lost).copied() else { return };
+        let theirs = self.conns.get(&old).is_some_and(|gone| {
+            gone.user == *user && gone.carrier == Carrier::WebSocket && old != conn
+        });
+        if theirs {
+            self.left(old);
+            self.out.push(Effect::CloseConn { conn: old, reason: ByeReason::Replaced });
         }
     }
 

@@ -40,8 +40,14 @@ impl Rooms {
         let (told, ended) = watch::channel(false);
         let (answer, answered) = oneshot::channel();
         let (entered, inside) = oneshot::channel();
-        let join =
-            RoomJoin { room: room.clone(), max_seats: None, dc: false, media: false, resume: None };
+        let join = RoomJoin {
+            room: room.clone(),
+            max_seats: None,
+            dc: false,
+            media: false,
+            resume: None,
+            replaces: None,
+        };
         handle.tell(Message::Join {
             conn,
             id: JOIN,

@@ -147,6 +147,12 @@ fn the_gifts_channel_speaks_the_same_json() {
     assert!(show.effects.iter().any(|e| {
         matches!(e, Effect::Gift(ask) if ask.to.via == Via::Gifts(watch) && ask.to.id == 9)
     }));
+    let ping = Bytes::from_static(br#"{"id":8,"type":"ping","data":{}}"#);
+    show.media(watch, MediaEvent::Data(Channel::Gifts, ping));
+    assert!(show.effects.iter().any(|e| {
+        matches!(e, Effect::Reply { to, result: Ok(Answer::Pong(pong)) }
+            if to.via == Via::Gifts(watch) && to.id == 8 && pong.ts == show.now)
+    }));
     let wrong = Bytes::from_static(br#"{"id":9,"type":"room.end","data":{}}"#);
     show.media(watch, MediaEvent::Data(Channel::Gifts, wrong));
     assert!(

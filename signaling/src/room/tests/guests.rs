@@ -128,6 +128,72 @@ fn a_lost_guest_keeps_the_seat_for_the_grace_and_resumes_with_the_token_once() {
     assert_eq!(again.err(), Some(Code::ResumeInvalid));
 }
 
+/// `media.restart` of a publisher, as from its page.
+fn restart(show: &mut Show, conn: u64, transport: TransportId) -> Result<(), Code> {
+    let sdp = serde_json::json!({ "transport": format!("t{}", transport.0), "sdp": OFFER });
+    show.ask(conn, "media.restart", &sdp.to_string()).map(drop)
+}
+
+fn restarts(show: &Show, transport: TransportId) -> bool {
+    let asked = |e: &Effect| matches!(e, Effect::Ask { ask: MediaAsk::RestartIce { transport: t, .. }, .. } if *t == transport);
+    show.effects.iter().any(asked)
+}
+
+#[test]
+fn whoever_moves_to_another_network_restarts_what_they_publish_over_a_new_connection() {
+    let mut show = Show::live();
+    show.viewer(2, "ana");
+    let (id, token, publish) = show.guest_with_token(2, "ana");
+    let mute = format!(r#"{{"guestId":"{id}","kinds":["audio"],"hard":true}}"#);
+    show.ask(1, "guest.mute", &mute).expect("muted");
+    // The old connections are dead, which nobody has noticed yet.
+    let who = identity("ana", TokenRole::Viewer, &[]);
+    show.join_as(3, who, Some(token), Carrier::WebSocket).expect("resumes");
+    restart(&mut show, 3, publish).expect("restarts");
+    assert!(restarts(&show, publish) && show.slots().is_empty());
+    let view = &show.room.seat_views()[1];
+    assert_eq!((view.state, view.audio, view.video), (SeatState::Live, false, true));
+
+    let host = show.room.host_publisher.expect("publishes");
+    show.join(4, "host", TokenRole::Host, &[]).expect("joins again");
+    restart(&mut show, 4, host).expect("restarts");
+    let bye = |e: &Effect| {
+        matches!(e, Effect::CloseConn { conn: ConnId(1), reason: ByeReason::Replaced })
+    };
+    assert!(restarts(&show, host) && show.effects.iter().any(bye));
+    assert_eq!(show.room.life.state, RoomState::Live);
+    assert_eq!(restart(&mut show, 4, publish), Err(Code::NotFound), "another person's");
+    // A tool that publishes has a session of its own.
+    let who = identity("host", TokenRole::Host, &[]);
+    show.step(Input::Left { conn: ConnId(4) });
+    show.join_as(5, who, None, Carrier::Whip).expect("joins");
+    let tool = show.offer(5).expect("publishes");
+    show.join(6, "host", TokenRole::Host, &[]).expect("joins");
+    assert_eq!(restart(&mut show, 6, tool), Err(Code::NotFound));
+}
+
+#[test]
+fn a_page_that_joins_again_ends_the_connection_it_lost_and_nobody_elses() {
+    let mut show = Show::live();
+    show.viewer(2, "ana");
+    let (_, token, publish) = show.guest_with_token(2, "ana");
+    show.viewer(3, "ben");
+    let [anas, bens] = [2, 3].map(|conn| show.room.conns[&ConnId(conn)].watch.expect("watches"));
+    let ended = |show: &Show, conn: u64| {
+        let bye = |e: &Effect| matches!(e, Effect::CloseConn { conn: c, reason: ByeReason::Replaced } if c.0 == conn);
+        show.effects.iter().any(bye) && !show.room.conns.contains_key(&ConnId(conn))
+    };
+    let who = identity("ana", TokenRole::Viewer, &[]);
+    show.join_replacing(4, who.clone(), None, Carrier::WebSocket, Some(bens)).expect("joins");
+    assert!(!ended(&show, 3), "another person's");
+    show.join_replacing(5, who, Some(token), Carrier::WebSocket, Some(anas)).expect("resumes");
+    assert!(ended(&show, 2) && !ended(&show, 4));
+    let closed = |e: &Effect| matches!(e, Effect::Media(MediaAsk::Close { transport, .. }) if *transport == anas);
+    assert!(show.effects.iter().any(closed));
+    assert!(show.room.publishers.contains_key(&publish), "what flows may flow on");
+    assert_eq!(show.seat(1), SeatState::Live);
+}
+
 #[test]
 fn after_the_grace_the_seat_is_free_and_the_token_dead() {
     let mut show = Show::live();

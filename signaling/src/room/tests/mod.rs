@@ -7,7 +7,7 @@ use super::*;
 use crate::economy::GiftReceipt;
 use crate::media::{Audience, MediaKind, Seat};
 use crate::protocol::{
-    Event, Joined, Name, Perm, Reply, RoomJoin, RoomState, SeatState, TokenRole,
+    Event, Joined, Name, Perm, Reply, RoomJoin, RoomState, SeatState, TokenRole, TransportRef,
 };
 
 pub(super) const T0: u64 = 1_700_000_000_000;
@@ -124,10 +124,22 @@ impl Show {
         resume: Option<String>,
         carrier: Carrier,
     ) -> Result<Joined, Code> {
+        self.join_replacing(conn, who, resume, carrier, None)
+    }
+
+    pub(super) fn join_replacing(
+        &mut self,
+        conn: u64,
+        who: Identity,
+        resume: Option<String>,
+        carrier: Carrier,
+        replaces: Option<TransportId>,
+    ) -> Result<Joined, Code> {
         let watch = carrier == Carrier::WebSocket;
         let transport = watch.then(|| self.transport());
         let room = RoomId::new("r").expect("valid");
-        let join = RoomJoin { room, max_seats: None, dc: true, media: watch, resume };
+        let replaces = replaces.map(TransportRef);
+        let join = RoomJoin { room, max_seats: None, dc: true, media: watch, resume, replaces };
         self.step(Input::Join { conn: ConnId(conn), id: 0, who, join, carrier, transport });
         self.effects
             .iter()

@@ -1,0 +1,72 @@
+/** How long an answer may take: a few round trips, so that a far viewer is not taken for a lost one. */
+const ANSWER_LEAST_MS = 300;
+const ANSWER_MOST_MS = 1000;
+/** Where no round trip was measured yet. */
+const USUAL_RTT_MS = 150;
+
+/** How long a ping to a peer at this distance may take before its path counts as broken. @param {number | null} rttMs */
+export function answerWithin(rttMs) {
+  return Math.min(ANSWER_MOST_MS, Math.max(ANSWER_LEAST_MS, 100 + 3 * (rttMs ?? USUAL_RTT_MS)));
+}
+
+/**
+ * What came over a connection so far, and how far away its peer is.
+ *
+ * @param {RTCPeerConnection} pc
+ * @returns {Promise<{received: number, rttMs: number | null}>} bytes; milliseconds
+ */
+export async function pathStats(pc) {
+  let [whole, parts, rttMs] = [null, 0, null];
+  for (const report of (await pc.getStats()).values()) {
+    const bytes = report.bytesReceived ?? 0;
+    if (report.type === "transport") whole = (whole ?? 0) + bytes;
+    if (report.type === "candidate-pair" || report.type === "inbound-rtp") parts += bytes;
+    if (report.type === "candidate-pair" && report.nominated && report.responsesReceived > 0) {
+      rttMs = roundTrip(report) * 1000;
+    }
+  }
+  // Firefox has no "transport" reports; what counts is only whether the sum grows.
+  return { received: whole ?? parts, rttMs: Number.isFinite(rttMs) ? rttMs : null };
+}
+
+/** The same in a moment: when the packets that were under way at a break have come too. */
+export async function laterStats(pc, ms) {
+  await new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
+  return pathStats(pc);
+}
+
+/** The last one, or the mean if that is shorter: one that waited behind a key frame says nothing. */
+function roundTrip({ currentRoundTripTime, totalRoundTripTime, responsesReceived }) {
+  return Math.min(currentRoundTripTime ?? Infinity, (totalRoundTripTime ?? Infinity) / responsesReceived);
+}
+
+/** Since when nothing has arrived. */
+export class Silence {
+  #received = -1;
+  #since = 0;
+
+  /** @param {number} now `performance.now()` */
+  constructor(now) {
+    this.#since = now;
+  }
+
+  /** Something arrived, or nothing is expected. @param {number} now */
+  reset(now) {
+    this.#since = now;
+  }
+
+  /**
+   * How long it has been silent, given the bytes received so far.
+   *
+   * @param {number} now
+   * @param {number} received
+   * @returns {number} milliseconds; 0 if something came since the last call
+   */
+  lasts(now, received) {
+    if (received !== this.#received) this.#since = now;
+    this.#received = received;
+    return now - this.#since;
+  }
+}
