@@ -92,6 +92,8 @@ pub struct Media {
     pub hold_ms: u8,
     /// Milliseconds that media may have waited unread when the server is overloaded; what is older is dropped.
     pub late_ms: u16,
+    /// Milliseconds that a frame may wait for its turn at a viewer's pace, before that viewer begins anew with a key frame.
+    pub behind_ms: u16,
     /// Bits per second that a new viewer is sent at first.
     pub downlink_start_bps: u64,
     /// Most bits per second that one viewer is sent of what comes in layers.
@@ -137,7 +139,8 @@ impl Default for Http {
 
 impl Default for Media {
     fn default() -> Self {
-        let SfuConfig { uplink_bps, uplink_packets, hold, late, downlink } = SfuConfig::default();
+        let SfuConfig { uplink_bps, uplink_packets, hold, late, behind, downlink } =
+            SfuConfig::default();
         Self {
             port: 7882,
             tcp_port: 7882,
@@ -152,6 +155,7 @@ impl Default for Media {
             uplink_packets,
             hold_ms: hold.as_millis() as u8,
             late_ms: late.as_millis() as u16,
+            behind_ms: behind.as_millis() as u16,
             downlink_start_bps: downlink.start_bps,
             downlink_max_bps: downlink.max_bps,
         }
@@ -219,6 +223,10 @@ impl Config {
         ensure!(
             self.media.late_ms >= 100,
             "media.late_ms must be at least 100: a short stall would lose media"
+        );
+        ensure!(
+            (200..=2000).contains(&self.media.behind_ms),
+            "media.behind_ms must be 200 to 2000: a key frame takes the former, and no packet is kept longer than the latter"
         );
         let (start, max) = (self.media.downlink_start_bps, self.media.downlink_max_bps);
         ensure!(start >= 100_000, "media.downlink_start_bps must be at least 100000");

@@ -162,6 +162,7 @@ fn media_config(config: &Config) -> MediaConfig {
             uplink_packets: media.uplink_packets,
             hold: Duration::from_millis(media.hold_ms.into()),
             late: Duration::from_millis(media.late_ms.into()),
+            behind: Duration::from_millis(media.behind_ms.into()),
             downlink: EstimatorConfig {
                 start_bps: media.downlink_start_bps,
                 max_bps: media.downlink_max_bps,

@@ -203,6 +203,8 @@ mod tests {
         for (option, good, bad) in [
             ("media.hold_ms", "20", "21"),
             ("media.late_ms", "100", "99"),
+            ("media.behind_ms", "200", "199"),
+            ("media.behind_ms", "2000", "2001"),
             ("media.downlink_start_bps", "100000", "99999"),
             ("media.downlink_max_bps", "500000", "499999"),
         ] {

@@ -265,6 +265,7 @@ impl Sfu {
         }
         self.send_feedback(now, index, egress);
         self.measure_layers(now, index, egress);
+        self.send_paced(now, index, egress);
         self.send_probe(now, index, egress);
         self.after_transport(now, index, egress);
     }

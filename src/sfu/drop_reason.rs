@@ -108,6 +108,8 @@ drop_reasons! {
     KeyFrameThrottled => "key_frame_throttled",
     /// The ring to another shard is full.
     RelayFull => "relay_full",
+    /// Waited too long for its turn at a viewer's pace, or another layer's key frame overtook it.
+    PacedOut => "paced_out",
     /// The kernel's send buffer is full.
     SendBufferFull => "send_buffer_full",
     /// The kernel refused the destination.

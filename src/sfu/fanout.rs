@@ -13,7 +13,7 @@ use super::egress::Egress;
 use super::publication::{Ask, Publication};
 use super::relay::{ClockPair, RelayMessage};
 use super::session::{Place, Role, Session};
-use super::slab::{PublicationId, Slab};
+use super::slab::{PublicationId, Slab, SlabRing};
 use super::subscription::Subscription;
 use super::{Sfu, publication_mut, session_mut};
 
@@ -96,26 +96,32 @@ impl Sfu {
             self.admit_awaiting(at);
         }
         let mut riders = self.take_riders(slab);
-        let publication = publication_mut(&mut self.publications, at);
-        let (clock, slots) = publication.map_or((None, &mut [][..]), |publication| {
-            (publication.clock, &mut publication.subscriptions)
-        });
+        let Some(publication) = publication_mut(&mut self.publications, at) else { return };
+        let Publication { clock, ring, subscriptions: slots, .. } = publication;
         let mut waiting = false;
         // A full send buffer drops the rest of a frame's viewers: not the same ones each time.
         let first = slab.packets().first().map_or(0, |packet| packet.sequence as usize);
-        let (later, sooner) = slots.split_at_mut(first % slots.len().max(1));
+        let middle = first % slots.len().max(1);
+        let (later, sooner) = slots.split_at_mut(middle);
         for subscription in sooner.iter_mut().chain(later) {
             let Some(session) = session_mut(&mut self.sessions, subscription.session) else {
                 continue;
             };
-            match deliver(now, subscription, session, slab, egress, &mut self.counters) {
-                Ok(()) => {
+            match deliver(now, subscription, session, (slab, ring), egress, &mut self.counters) {
+                Ok(Sent::Later) => {
+                    if let Some(downlink) = &mut session.downlink
+                        && !std::mem::replace(&mut downlink.behind, true)
+                    {
+                        self.paced.push(subscription.session);
+                    }
+                }
+                Ok(Sent::Now) => {
                     if let Some(riders) = &mut riders {
                         riders.ride(now, subscription, session, egress, &mut self.counters);
                     }
                     if subscription.take_report_due() {
                         let (id, scratch) = (slab.publication, &mut self.scratch);
-                        report(now, id, clock, subscription, session, scratch, egress);
+                        report(now, id, *clock, subscription, session, scratch, egress);
                     }
                 }
                 Err(reason) => {
@@ -132,6 +138,9 @@ impl Sfu {
         });
         if waiting {
             self.want_key_frame(now, at, egress);
+        }
+        while let Some(index) = self.paced.pop() {
+            self.schedule_session(now, index);
         }
         if let Some((sound, slab)) = rider {
             // To those it did not fit with, and those who do not watch the video.
@@ -159,14 +168,24 @@ impl Sfu {
         };
         let Publication { id, ring, clock, subscriptions, .. } = publication;
         let Some(subscription) = subscriptions.get_mut(*position as usize) else { return false };
+        if session.rests(now) {
+            return false;
+        }
         let Some(mut link) = session.link() else { return false };
         let counters = &mut self.counters;
-        if subscription.replay(now, ring, &mut link, egress, counters) == 0 {
+        if !subscription.replay(now, ring, &mut link, egress, counters) {
             return false;
         }
         counters.replays += 1;
+        let behind = subscription.is_behind();
+        if let Some(downlink) = &mut session.downlink {
+            downlink.behind |= behind;
+        }
         if subscription.take_report_due() {
             report(now, *id, *clock, subscription, session, &mut self.scratch, egress);
+        }
+        if behind {
+            self.schedule_session(now, index);
         }
         true
     }
@@ -306,19 +325,37 @@ fn position_in(session: &Session, at: u32) -> Option<u32> {
     })
 }
 
+/// What became of a slab for one viewer.
+enum Sent {
+    Now,
+    /// It waits in the ring until the viewer's pace allows it.
+    Later,
+}
+
 fn deliver(
     now: Instant,
     subscription: &mut Subscription,
     session: &mut Session,
-    slab: &Slab,
+    (slab, ring): (&Slab, &SlabRing),
     egress: &mut Egress<'_>,
     counters: &mut Counters,
-) -> Result<(), DropReason> {
+) -> Result<Sent, DropReason> {
     if !session.transport.may_send(now) {
         return Err(DropReason::NoConsent);
     }
+    if subscription.is_behind() {
+        return Ok(Sent::Later);
+    }
+    // Sound is small, and a gap in it is heard.
+    let video = slab.publication.kind == MediaKind::Video;
+    if video && !subscription.has_begun() && session.rests(now) {
+        return Err(DropReason::PacedOut);
+    }
     let mut link = session.link().ok_or(DropReason::NoKeys)?;
-    subscription.forward(now, slab, &mut link, egress, counters)
+    if video && !link.may_send(now) {
+        return subscription.fall_behind(now, slab, ring).map(|()| Sent::Later);
+    }
+    subscription.forward(now, slab, &mut link, egress, counters).map(|()| Sent::Now)
 }
 
 /// Send a sender report for one slot.

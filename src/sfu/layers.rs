@@ -40,7 +40,6 @@ impl Sfu {
         let Some(due) = publisher.layers_at.filter(|due| *due <= now) else { return };
         publisher.layers_at = Some(now + MEASURE_EVERY);
         let window = MEASURE_EVERY + now.saturating_duration_since(due);
-        let simulcast = publisher.is_simulcast();
         let mut measured = [Measured::default(); MAX_LAYERS];
         let mut shards = Vec::new();
         for (id, measured) in ids_of(transport, MediaKind::Video).zip(&mut measured) {
@@ -57,10 +56,6 @@ impl Sfu {
         shards.dedup();
         let known = self.layers.get(&transport).copied();
         let layers = smoothed(known, &measured, window);
-        // Most streams have one layer: nobody has to choose five times a second.
-        if !simulcast && known.is_none() && !layers.is_choice() {
-            return;
-        }
         for shard in shards {
             self.relays.push_back((shard, RelayMessage::Layers(transport, Box::new(layers))));
         }
@@ -79,15 +74,20 @@ impl Sfu {
         for id in ids_of(transport, MediaKind::Video) {
             let Some(at) = self.publication_ids.get(&id) else { continue };
             if let Some(publication) = publication_mut(&mut self.publications, *at) {
-                viewers.extend(publication.subscriptions.iter().map(|slot| slot.session));
+                let over = layers.whole_bps(id.layer.into()) == 0;
+                viewers.extend(publication.subscriptions.iter().map(|slot| (slot.session, over)));
                 known = true;
             }
         }
         if known {
             self.layers.insert(transport, layers);
         }
-        for index in viewers {
-            self.allocate(now, index, egress);
+        let choice = layers.is_choice();
+        for (index, over) in viewers {
+            // Where there is nothing to choose, what it costs is of interest only to the pace.
+            if choice || over || self.downlink_mut(index).is_some() {
+                self.allocate(now, index, egress);
+            }
         }
     }
 
@@ -134,26 +134,44 @@ impl Sfu {
         session_mut(&mut self.sessions, index)?.downlink.as_deref_mut()
     }
 
-    /// Send what a probe of a viewer's network is due.
+    /// Send what a probe of a viewer's network is due. One that finds nothing to send is over.
     pub(super) fn send_probe(&mut self, now: Instant, index: u32, egress: &mut Egress<'_>) {
         let Some(bytes) = self.downlink_mut(index).and_then(|downlink| downlink.probe_bytes(now))
         else {
             return;
         };
-        let Some(session) = session_mut(&mut self.sessions, index) else { return };
-        let Role::Watch(watcher) = &session.role else { return };
+        // Media may have been all that is due.
+        if bytes > 0
+            && self.repeat_for_probe(now, index, bytes, egress) == 0
+            && let Some(downlink) = self.downlink_mut(index)
+        {
+            downlink.cancel_probe();
+        }
+    }
+
+    /// Send so much again of what a viewer was sent; the bytes.
+    fn repeat_for_probe(
+        &mut self,
+        now: Instant,
+        index: u32,
+        bytes: usize,
+        egress: &mut Egress<'_>,
+    ) -> usize {
+        let Some(session) = session_mut(&mut self.sessions, index) else { return 0 };
+        let Role::Watch(watcher) = &session.role else { return 0 };
         let mut video = watcher.slots.iter().filter(|slot| slot.track.transport_cc.is_some());
         let place = video.find_map(|slot| match slot.place {
             Place::Attached { publication, position } => Some((publication, position)),
             Place::Parked(_) => None,
         });
-        let Some((at, position)) = place else { return };
-        let Some(publication) = publication_mut(&mut self.publications, at) else { return };
+        let Some((at, position)) = place.filter(|_| session.transport.may_send(now)) else {
+            return 0;
+        };
+        let Some(publication) = publication_mut(&mut self.publications, at) else { return 0 };
         let Publication { ring, subscriptions, .. } = publication;
-        let Some(subscription) = subscriptions.get_mut(position as usize) else { return };
-        if let Some(mut link) = session.link() {
-            subscription.probe(now, bytes, ring, &mut link, egress, &mut self.counters);
-        }
+        let Some(subscription) = subscriptions.get_mut(position as usize) else { return 0 };
+        let Some(mut link) = session.link() else { return 0 };
+        subscription.probe(now, bytes, ring, &mut link, egress, &mut self.counters).0
     }
 
     /// Choose a layer for each of a viewer's slots, and let those that change wait for it.
@@ -188,8 +206,8 @@ impl Sfu {
         if let Some(downlink) = self.downlink_mut(index) {
             let best: u64 = demands.iter().map(|demand| demand.layers.best_bps()).sum();
             let given: u64 = demands.iter().map(Demand::chosen_bps).sum();
-            // What climbing takes, and the sound beside it.
-            downlink.set_wanted(now, best * 5 / 4 + 2 * SOUND_BPS, given < best);
+            downlink.set_wanted(now, best + 2 * SOUND_BPS, given, budget.unwrap_or(u64::MAX));
+            self.schedule_session(now, index);
         }
         for demand in demands {
             self.aim(now, index, demand.slot, demand.chosen, egress);

@@ -19,6 +19,7 @@ mod fanout;
 mod feedback;
 pub mod handshakes;
 mod layers;
+mod pacing;
 mod picture;
 mod publication;
 mod publisher;
@@ -80,6 +81,9 @@ pub struct SfuConfig {
     /// Longest media may have waited unread, in the socket or between shards. Trade: past its capacity a
     /// shard is this late at most, and loses what is older; a stall shorter than this loses nothing.
     pub late: Duration,
+    /// Longest a frame may wait for its turn at a viewer's pace. Trade: a viewer whose network is slower than the
+    /// least it could be sent is this late at most, and then waits for a key frame.
+    pub behind: Duration,
     /// Bounds of the estimate of what a viewer's network takes.
     pub downlink: EstimatorConfig,
 }
@@ -91,6 +95,7 @@ impl Default for SfuConfig {
             uplink_packets: 2_500,
             hold: Duration::from_millis(2),
             late: Duration::from_millis(300),
+            behind: Duration::from_millis(1000),
             downlink: EstimatorConfig::default(),
         }
     }
@@ -125,6 +130,8 @@ pub struct Sfu {
     shard: u8,
     /// Reused buffer for RTCP.
     scratch: Vec<u8>,
+    /// Sessions that fell behind their pace in this fan-out and need a wake.
+    paced: Vec<u32>,
 }
 
 impl Sfu {
@@ -154,6 +161,7 @@ impl Sfu {
             population: Population::default(),
             shard,
             scratch: Vec::with_capacity(2048),
+            paced: Vec::new(),
         }
     }
 

@@ -163,12 +163,6 @@ impl Publisher {
         matching.next().is_none().then_some(track)
     }
 
-    /// It may send its video in several simulcast layers.
-    #[must_use]
-    pub fn is_simulcast(&self) -> bool {
-        self.tracks.iter().any(|track| track.layers() > 1)
-    }
-
     /// When feedback or a report is due next.
     #[must_use]
     pub fn next_due(&self) -> Instant {

@@ -98,6 +98,11 @@ impl Session {
         Some(Link { sender, path, downlink: self.downlink.as_deref_mut() })
     }
 
+    /// Whether video that has not begun must wait, because the viewer's network did not take it.
+    pub fn rests(&mut self, now: Instant) -> bool {
+        self.downlink.as_mut().is_some_and(|downlink| downlink.rests(now))
+    }
+
     /// The earliest moment something must happen here without a packet.
     #[must_use]
     pub fn next_wake(&self, now: Instant) -> Option<Instant> {

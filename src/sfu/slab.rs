@@ -373,6 +373,25 @@ impl SlabRing {
         }
     }
 
+    /// Which of the slabs ever stored begins with the packet of this sequence number, if it is still kept.
+    #[must_use]
+    pub fn serial_of(&self, sequence: u64) -> Option<u64> {
+        let (stored, serial, _) = *self.index.get((sequence % RING_INDEX as u64) as usize)?;
+        (stored == sequence && serial >= self.first_serial).then_some(serial)
+    }
+
+    /// The slab of this serial number, if it is still kept.
+    #[must_use]
+    pub fn at(&self, serial: u64) -> Option<&Arc<Slab>> {
+        self.slabs.get(usize::try_from(serial.checked_sub(self.first_serial)?).ok()?)
+    }
+
+    /// The serial number of the slab that will be stored next.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.first_serial + self.slabs.len() as u64
+    }
+
     /// The packet with this sequence number, if it is still kept.
     #[must_use]
     pub fn find(&self, sequence: u64) -> Option<(&Slab, &SlabPacket)> {
@@ -404,7 +423,12 @@ impl SlabRing {
     pub fn find_place(&self, place: u64, point: Point) -> Option<(&Slab, &SlabPacket)> {
         // Never below the packet: from any number, as many packets of the point lie between as places.
         let mut sequence = place.checked_add(self.counts.skipped(point))?;
+        let first = |slab: &Arc<Slab>| slab.packets().first().map(|packet| packet.sequence);
+        let oldest = self.slabs.front().and_then(first)?;
         for _ in 0..PLACE_LOOKS {
+            if sequence < oldest {
+                return None;
+            }
             let Some((slab, at)) = self.locate(sequence) else {
                 sequence = sequence.checked_sub(1)?;
                 continue;

@@ -202,7 +202,8 @@ impl Sfu {
         if position as usize >= publication.subscriptions.len() {
             return None;
         }
-        let subscription = publication.subscriptions.swap_remove(position as usize);
+        let mut subscription = publication.subscriptions.swap_remove(position as usize);
+        subscription.give_up(&publication.ring, &mut self.counters);
         let moved = publication.subscriptions.get(position as usize).map(|s| (s.session, s.track));
         if let Some((session, track)) = moved
             && let Some(out) = self.slot_mut(session, track as usize)

@@ -18,16 +18,18 @@ use super::egress::{Egress, Path};
 use super::picture::PictureCounters;
 use super::relay::ClockPair;
 use super::repair::Repair;
-use super::slab::{PublicationId, Run, Slab, SlabPacket, SlabRing};
+use super::slab::{PublicationId, Run, Slab, SlabPacket};
 use super::thinning::Point;
 use super::transport::SrtpSender;
 
 mod anchor;
+mod catch_up;
 mod repeat;
 #[cfg(test)]
 mod tests;
 
 use anchor::{Anchor, Past, REPLAY_SQUEEZE};
+pub use catch_up::CaughtUp;
 use repeat::Rewritten;
 
 /// Where a slot's packets go.
@@ -41,6 +43,12 @@ pub struct Link<'a> {
 }
 
 impl Link<'_> {
+    /// Whether the next message may leave at this viewer's pace.
+    #[must_use]
+    pub fn may_send(&self, now: Instant) -> bool {
+        self.downlink.as_ref().is_none_or(|downlink| downlink.may_send(now))
+    }
+
     /// What was numbered since the last message leaves now, in packets of `segment` bytes.
     fn note_message(&mut self, now: Instant, segment: usize) {
         if let Some(downlink) = &mut self.downlink {
@@ -130,6 +138,8 @@ pub struct Subscription {
     packets: u64,
     octets: u64,
     report_due: bool,
+    /// While this slot is behind the live frames: which slab of the publication's ring is its next.
+    behind: Option<u64>,
     /// Where in the sound's subscriptions this viewer was found last.
     pub rider: u32,
     /// The sound packet that has ridden and is not to be sent again.
@@ -166,6 +176,7 @@ impl Subscription {
             packets: 0,
             octets: 0,
             report_due: false,
+            behind: None,
             rider: u32::MAX,
             ridden: None,
             repair: None,
@@ -239,24 +250,6 @@ impl Subscription {
             self.last_timestamp = timestamp;
         }
         self.last_sent = Some(now);
-    }
-
-    /// Begin with what is kept since a fresh key frame instead of waiting for the next one.
-    /// Returns how many slabs that were; 0 = there is none, or this slot has begun already.
-    pub fn replay(
-        &mut self,
-        now: Instant,
-        ring: &SlabRing,
-        link: &mut Link<'_>,
-        egress: &mut Egress<'_>,
-        counters: &mut Counters,
-    ) -> usize {
-        let gop = ring.gop(now);
-        let (Some(first), Some(last)) = (gop.clone().next(), gop.clone().last()) else { return 0 };
-        if self.anchor.is_some() || self.anchored(now, first, Some(last.timestamp)).is_err() {
-            return 0;
-        }
-        gop.filter(|slab| self.forward(now, slab, link, egress, counters).is_ok()).count()
     }
 
     #[expect(clippy::too_many_arguments, reason = "the hot path passes what it has, uncopied")]

@@ -5,6 +5,7 @@
 
 mod inside;
 mod media;
+mod pacing;
 mod peer;
 mod tracks;
 mod world;
@@ -15,6 +16,7 @@ use signaling::media::{Audience, CloseReason, MediaEvent, MediaKind, RoomKey, Se
 
 use greenroom::load::network::Conditions;
 use greenroom::sfu::command::ShardCommand;
+use greenroom::sfu::counters::Counters;
 use greenroom::sfu::drop_reason::DropReason;
 use media::{Media, facts};
 use tracks::slots_out;
@@ -64,8 +66,10 @@ fn clean_network_delivers_every_frame_on_every_shard() {
             world.peers[viewer].watch().timestamps.values().copied().collect();
         assert!(timestamps.windows(2).all(|w| matches!(w[1].wrapping_sub(w[0]), 0 | 3_000)));
     }
-    let messages: u64 = world.shards.iter().map(|s| s.counters().messages_out).sum();
-    let packets: u64 = world.shards.iter().map(|s| s.counters().packets_out).sum();
+    let count =
+        |of: fn(&Counters) -> u64| world.shards.iter().map(|s| of(s.counters())).sum::<u64>();
+    let messages = count(|counters| counters.messages_out - counters.probe_packets);
+    let packets = count(|counters| counters.packets_out - counters.probe_packets);
     assert_eq!(packets, messages * 5, "one message per viewer and frame");
     let index = world.peer_of(host);
     assert!(world.peers[index].publish().feedback > 50, "transport-wide feedback");

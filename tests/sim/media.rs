@@ -52,10 +52,12 @@ pub struct Publish {
     timestamp: u32,
     pub frame: u32,
     packets: u16,
+    /// Packets of a key frame, if it is larger.
+    pub key_packets: Option<u16>,
     /// Payload bytes of the second packet of each frame, if not those of the others.
     pub second: Option<usize>,
     next_frame: Instant,
-    key_frame_wanted: bool,
+    pub key_frame_wanted: bool,
     transport_sequence: u16,
     sent: BTreeMap<u16, Vec<u8>>,
     /// This is simulcast layer number so many.
@@ -132,6 +134,7 @@ impl Publish {
             timestamp: u32::MAX - 90_000,
             frame: 0,
             packets,
+            key_packets: None,
             second: None,
             next_frame: now,
             key_frame_wanted: true,
@@ -191,10 +194,11 @@ impl Publish {
         let key_frame = std::mem::take(&mut self.key_frame_wanted);
         self.since_key_frame = if key_frame { 0 } else { self.since_key_frame + 1 };
         self.timestamp = self.timestamp.wrapping_add(3_000);
-        for i in 0..self.packets {
+        let packets = self.key_packets.filter(|_| key_frame).unwrap_or(self.packets);
+        for i in 0..packets {
             let header = FixedHeader {
                 padding: false,
-                marker: i + 1 == self.packets,
+                marker: i + 1 == packets,
                 payload_type: if self.inside == Some(Inside::Svc) { VP9_PT } else { VIDEO_PT },
                 sequence: self.sequence,
                 timestamp: self.timestamp,
@@ -202,7 +206,7 @@ impl Publish {
             };
             let mut packet = self.headed(header, RID);
             let descriptor = self.descriptor(i, key_frame);
-            let mut payload = described(&descriptor, self.frame, i, self.packets);
+            let mut payload = described(&descriptor, self.frame, i, packets);
             if let (1, Some(len)) = (i, self.second) {
                 payload.resize(len, self.frame as u8);
             }

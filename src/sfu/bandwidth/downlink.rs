@@ -6,13 +6,33 @@ use std::time::{Duration, Instant};
 use crate::rtp::rtcp::TransportFeedback;
 
 use super::estimator::{Estimator, EstimatorConfig, FeedbackOutcome, ProbePacer};
+use super::pace::Pace;
 use super::sent::SentLog;
 
 /// How long a viewer that negotiated feedback may be silent about everything before it is treated as one
 /// that has none. Trade: until then it gets what the first estimate allows, however fast its network is.
 const SILENT: Duration = Duration::from_secs(3);
+/// For how long a new viewer is sent everything at once. Trade: until the first probes are answered the estimate is a
+/// guess, by which what fits would be held, and a viewer waits for its first picture; a queue in its network has to
+/// take the first key frame as it comes.
+const UNPACED: Duration = Duration::from_secs(3);
 /// How often the estimator is asked for probes, and its rate lowered if feedback stays away.
 const ASK_EVERY: Duration = Duration::from_millis(250);
+
+/// An estimate of less than this part of what is given holds it back. Trade: an estimate dips by a half for a second
+/// where nothing is wrong with the network but that something stood still, and steady media must not be held for that;
+/// a network that takes even less loses most of what it is sent, sound too.
+const DOUBTED: u64 = 3;
+/// How long the video of a viewer rests whose network was too slow for the least it could be sent, the first
+/// time; twice as long each time after that. Trade: it sees again soon when the network is better, and neither is
+/// its sound drowned nor the publisher asked for key frames all the time when it is not.
+const REST: Duration = Duration::from_secs(2);
+const REST_AT_MOST: Duration = Duration::from_secs(16);
+/// How long it must have gone well for the next time to count as the first.
+const WENT_WELL: Duration = Duration::from_secs(30);
+
+/// How much of what is wanted, or given, the estimate should be: to climb to it, or to be sure of it.
+const MARGIN_PERCENT: u64 = 125;
 
 /// The account of one watch transport.
 #[derive(Debug)]
@@ -22,8 +42,17 @@ pub struct Downlink {
     /// The first number that is not in the log.
     noted: u16,
     log: SentLog,
+    config: EstimatorConfig,
     estimator: Estimator,
     pacer: Option<ProbePacer>,
+    pace: Pace,
+    /// What it is given, bit/s.
+    given_bps: u64,
+    /// A slot has fallen behind the live frames and waits for its turn.
+    pub behind: bool,
+    /// Until when video rested last, as the network did not take the least there is, and for how long.
+    rested: Option<(Instant, Duration)>,
+    resting: bool,
     created: Instant,
     heard: bool,
     /// Something better than what is sent could be sent: probing has a purpose.
@@ -39,8 +68,14 @@ impl Downlink {
             next: 1,
             noted: 1,
             log: SentLog::new(now),
+            config,
             estimator: Estimator::new(now, config),
             pacer: None,
+            pace: Pace::new(now),
+            given_bps: 0,
+            behind: false,
+            rested: None,
+            resting: false,
             created: now,
             heard: false,
             wants_more: false,
@@ -62,6 +97,7 @@ impl Downlink {
             return;
         }
         let bytes = u16::try_from(segment).unwrap_or(u16::MAX);
+        self.pace.note(now, usize::from(count) * segment);
         let probe = self.pacer.as_mut().map(|pacer| {
             pacer.sent(usize::from(count) * segment, usize::from(count));
             pacer.probe().id
@@ -82,14 +118,54 @@ impl Downlink {
     ) -> (FeedbackOutcome, bool) {
         self.heard = true;
         let outcome = self.estimator.on_feedback(now, feedback, &mut self.log);
+        self.follow_pace(now);
         (outcome, self.estimator.take_change().is_some())
+    }
+
+    fn follow_pace(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.created) <= UNPACED {
+            return;
+        }
+        let target = self.estimator.estimate().target_bps;
+        let steady = if target >= self.given_bps / DOUBTED { self.given_bps } else { 0 };
+        self.pace.follow(target.max(steady * MARGIN_PERCENT / 100));
     }
 
     /// The viewer's own estimate (REMB). `true` as for [`Self::on_feedback`].
     pub fn on_remb(&mut self, now: Instant, bps: u64) -> bool {
         self.heard = true;
         self.estimator.on_remb(now, bps);
+        self.follow_pace(now);
         self.estimator.take_change().is_some()
+    }
+
+    /// Whether the next message may leave.
+    #[must_use]
+    pub fn may_send(&self, now: Instant) -> bool {
+        self.pace.next() <= now
+    }
+
+    /// What waited for its turn waited too long: the network does not take the least there is, and video rests.
+    pub fn note_given_up(&mut self, now: Instant) {
+        let went_well = self.rested.is_none_or(|(until, _)| until + WENT_WELL <= now);
+        let rest = self.rested.filter(|_| !went_well);
+        let rest = rest.map_or(REST, |(_, rest)| (rest * 2).min(REST_AT_MOST));
+        self.rested = Some((now + rest, rest));
+        self.resting = true;
+    }
+
+    /// Whether slots that have not begun must wait. After a rest everything is as for a new viewer: what is known of
+    /// the network is old, and only media can tell.
+    pub fn rests(&mut self, now: Instant) -> bool {
+        if self.resting && self.rested.is_none_or(|(until, _)| until <= now) {
+            self.resting = false;
+            self.created = now;
+            self.heard = false;
+            self.estimator = Estimator::new(now, self.config);
+            self.pacer = None;
+            self.pace = Pace::new(now);
+        }
+        self.resting
     }
 
     /// What may go to the viewer, bit/s; `None` = it tells nothing.
@@ -99,19 +175,28 @@ impl Downlink {
         (!silent).then(|| self.estimator.estimate().target_bps)
     }
 
-    /// The best of everything the viewer watches takes `wanted_bps`, which is more than it gets if
-    /// `wants_more`.
-    pub fn set_wanted(&mut self, now: Instant, wanted_bps: u64, wants_more: bool) {
-        self.estimator.set_wanted(now, wanted_bps);
-        self.wants_more = wants_more;
+    /// The best of everything the viewer watches takes `best_bps`, and what it is given takes `given_bps` of the
+    /// `budget_bps` there is.
+    pub fn set_wanted(&mut self, now: Instant, best_bps: u64, given_bps: u64, budget_bps: u64) {
+        self.estimator.set_wanted(now, best_bps * MARGIN_PERCENT / 100);
+        // What is sent because there is nothing less must be known to fit as well: the pace follows the estimate.
+        let certain = budget_bps >= given_bps * MARGIN_PERCENT / 100;
+        self.wants_more = given_bps < best_bps || !certain;
+        self.given_bps = given_bps;
     }
 
-    /// When [`Self::probe_bytes`] has something to say.
+    /// When [`Self::probe_bytes`] has something to say, or what is behind may go on.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
         let burst = self.pacer.as_ref().and_then(ProbePacer::next);
         let ask = self.wants_more.then_some(self.ask_at);
-        burst.into_iter().chain(ask).min()
+        let turn = self.behind.then(|| self.pace.next());
+        burst.into_iter().chain(ask).chain(turn).min()
+    }
+
+    /// There is nothing to probe with.
+    pub fn cancel_probe(&mut self) {
+        self.pacer = None;
     }
 
     /// Bytes of a probe to send now, if one is due.
@@ -155,5 +240,27 @@ mod tests {
             downlink.note_message(now, 1_000);
         }
         assert!(downlink.pacer.is_none(), "and the next message is not");
+    }
+
+    #[test]
+    fn video_rests_for_longer_each_time_and_then_begins_as_for_a_new_viewer() {
+        let mut now = Instant::now();
+        let mut downlink = Downlink::new(now, EstimatorConfig::default());
+        assert!(!downlink.rests(now));
+        let ms = Duration::from_millis(1);
+        for seconds in [2, 4, 8, 16, 16] {
+            downlink.on_remb(now, 50_000);
+            assert_eq!(downlink.budget_bps(now), Some(50_000));
+            downlink.note_given_up(now);
+            now += Duration::from_secs(seconds);
+            assert!(downlink.rests(now - ms));
+            assert!(!downlink.rests(now));
+            assert_eq!(downlink.budget_bps(now), Some(EstimatorConfig::default().start_bps));
+            assert!(downlink.may_send(now));
+        }
+        now += WENT_WELL;
+        downlink.note_given_up(now);
+        assert!(downlink.rests(now + REST - ms));
+        assert!(!downlink.rests(now + REST), "the first time again");
     }
 }

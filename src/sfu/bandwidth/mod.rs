@@ -6,5 +6,6 @@ pub mod allocation;
 pub mod arrivals;
 pub mod downlink;
 pub mod estimator;
+pub mod pace;
 pub mod policer;
 pub mod sent;
