@@ -385,3 +385,31 @@ fn a_stream_that_contradicts_itself_has_no_layers() {
     });
     assert_eq!(after.count(), sent, "all of it from there on");
 }
+
+#[test]
+fn a_dependency_descriptor_that_lies_is_not_believed_again() {
+    let stream = Stream::Av1;
+    let source = Source::new(stream, 16, &BTreeSet::from([8]));
+    let mut publication = publication(stream.codec());
+    let mut viewer = Viewer::new(stream.codec(), 0, true);
+    viewer.slot.set_target(Point { spatial: 0, temporal: 0 });
+    let (mut distrusted, mut sent) = (0, 0);
+    for packet in &source.packets {
+        let mut bytes = packet.bytes();
+        if packet.picture == 8 && packet.is_first() {
+            // Behind the headers of packet and extension: 32 decode targets, and no room for their indications.
+            bytes[18 + 4] = 0x1f;
+        }
+        let accepted = accept(&mut publication, Instant::now(), &bytes);
+        distrusted += u32::from(accepted.layers_distrusted);
+        for slab in accepted.slabs.into_iter().flatten() {
+            viewer.receive(Instant::now(), &slab);
+        }
+        sent += usize::from(packet.picture >= 8);
+    }
+    assert_eq!(distrusted, 1, "told once");
+    let picture = |got: &Got| source.packets[Source::number(&got.payload)].picture;
+    let (before, after): (Vec<_>, Vec<_>) = viewer.got.values().partition(|got| picture(got) < 8);
+    assert!(before.iter().all(|got| picture(got).is_multiple_of(4)), "the lowest layer");
+    assert_eq!(after.len(), sent, "all of it from there on, also with the next, honest key frame");
+}

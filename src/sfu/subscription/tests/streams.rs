@@ -73,6 +73,11 @@ pub(super) struct Source {
 }
 
 impl Packet {
+    /// It begins its frame; for streams with a dependency descriptor.
+    pub(super) fn is_first(&self) -> bool {
+        self.dependency[0] & 0x80 != 0
+    }
+
     pub(super) fn bytes(&self) -> Vec<u8> {
         let header = FixedHeader {
             padding: false,
