@@ -226,6 +226,31 @@ impl Sfu {
         }
     }
 
+    /// A viewer's media takes another path: what was lost with the old one is made good by a key frame. The
+    /// viewer may be unable to ask for it: a browser reports by its old path until it gives that up.
+    pub(super) fn picture_after_move(&mut self, now: Instant, index: u32, egress: &mut Egress<'_>) {
+        let Some(session) = session_mut(&mut self.sessions, index) else { return };
+        let Role::Watch(watcher) = &session.role else { return };
+        if !session.is_connected() {
+            return;
+        }
+        let shown: Vec<u32> = watcher
+            .slots
+            .iter()
+            .filter_map(|slot| match slot.place {
+                Place::Attached { publication, .. } => Some(publication),
+                Place::Parked(_) => None,
+            })
+            .collect();
+        for at in shown {
+            let video = publication_mut(&mut self.publications, at)
+                .is_some_and(|publication| publication.id.kind == MediaKind::Video);
+            if video {
+                self.want_key_frame(now, at, egress);
+            }
+        }
+    }
+
     /// Ask a publisher again for what is missing; give up with a key-frame request.
     pub(super) fn send_nacks(&mut self, now: Instant, at: u32, egress: &mut Egress<'_>) {
         let Some(publication) = publication_mut(&mut self.publications, at) else { return };

@@ -224,6 +224,9 @@ impl Sfu {
         }
         self.retire_ufrags(index, request.local_ufrag());
         self.note_alive(index);
+        if outcome.selected {
+            self.picture_after_move(now, index, egress);
+        }
         self.after_transport(now, index, egress);
         Ok(())
     }

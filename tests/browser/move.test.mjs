@@ -14,8 +14,8 @@ const FAR = "rate=5m queue=300ms delay=50ms";
 const MOVED_WITHIN_MS = 4000;
 /** Without help a guest is lost after 5 s, and the browser says so after 6. */
 const GUEST_MOVED_WITHIN_MS = 7000;
-/** Chromium reports losses by its dead UDP path until it changes by itself, after 3.5 s. */
-const BLOCKED_WITHIN_MS = 9000;
+/** Without the server's help Chromium changes to TCP after 3.5 s, and has its picture after 6. */
+const BLOCKED_WITHIN_MS = 6000;
 /** Estimation and key frames of the join are over. */
 const SETTLE_MS = 3000;
 const WATCH_MS = 12_000;
