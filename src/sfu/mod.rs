@@ -224,7 +224,7 @@ impl Sfu {
         }
         self.retire_ufrags(index, request.local_ufrag());
         self.note_alive(index);
-        if outcome.selected {
+        if outcome.left_silence {
             self.picture_after_move(now, index, egress);
         }
         self.after_transport(now, index, egress);

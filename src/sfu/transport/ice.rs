@@ -36,6 +36,8 @@ pub struct StunOutcome {
     pub new_path: bool,
     /// The check made this path the selected one.
     pub selected: bool,
+    /// Until then media went where nothing came from any more: what was sent there is lost.
+    pub left_silence: bool,
     /// A path that is no longer valid, for the demux to forget. Others die in `restart`s, see
     /// `Transport::is_validated`.
     pub evicted: Option<Path>,
@@ -136,11 +138,15 @@ impl IceAgent {
             }
         }
         let before = self.selected;
+        let silent = self
+            .selected_heard
+            .is_some_and(|last| now.saturating_duration_since(last) >= SILENT_AFTER_RESTART);
         if use_candidate || before.is_none() {
             self.select(now, path);
         }
         self.heard(now, path);
         outcome.selected = self.selected != before;
+        outcome.left_silence = outcome.selected && silent;
         outcome
     }
 

@@ -215,3 +215,17 @@ fn when_the_selected_path_ends_the_one_checked_last_serves_or_else_the_next_chec
     assert!(check(&mut agent, now, path(4), &plain).0.unwrap().selected);
     assert_eq!(agent.selected(), Some(path(4)));
 }
+
+#[test]
+fn what_was_sent_to_a_path_that_had_been_silent_is_lost() {
+    let ms = Duration::from_millis(1);
+    for (silence, lost) in [(SILENT_AFTER_RESTART - ms, false), (SILENT_AFTER_RESTART, true)] {
+        let (mut agent, now) = (agent(), epoch());
+        check(&mut agent, now, path(1), &Check::default()).0.unwrap();
+        let moved = check(&mut agent, now + silence, path(2), &Check::default()).0.unwrap();
+        assert_eq!(agent.selected(), Some(path(2)));
+        assert_eq!(moved.left_silence, lost);
+        let again = check(&mut agent, now + silence * 3, path(2), &Check::default()).0.unwrap();
+        assert!(!again.left_silence, "it is selected already");
+    }
+}
