@@ -118,3 +118,41 @@ for (const { codec, mode, fps, width } of CASES) {
     });
   });
 }
+
+/** Init script of a host: a picture of 960 by 540, which is drawn ten times a second. */
+function largeCamera() {
+  navigator.mediaDevices.getUserMedia = async () => {
+    const canvas = Object.assign(document.createElement("canvas"), { width: 960, height: 540 });
+    const picture = canvas.getContext("2d");
+    let frame = 0;
+    setInterval(() => {
+      frame += 1;
+      picture.fillStyle = `hsl(${frame % 360} 60% 50%)`;
+      picture.fillRect(0, 0, 960, 540);
+      picture.fillStyle = "white";
+      picture.fillRect((frame * 7) % 900, (frame * 3) % 480, 60, 60);
+    }, 100);
+    return canvas.captureStream(10);
+  };
+}
+
+/** A host with a large camera and one viewer, who comes to see one of these widths. */
+async function seesWidth(options, widths) {
+  const server = await startServer(options);
+  const chromium = await launchChromium();
+  try {
+    const host = await person(chromium, "Hanna");
+    await host.addInitScript(largeCamera);
+    const viewer = await watch(await person(chromium, "Vera"), server.url, await goLive(host, server.url, "Large"));
+    const is = (wanted) => wanted.includes(document.querySelector('.tile[data-seat="0"] video').videoWidth);
+    await viewer.waitForFunction(is, widths, { timeout: WITHIN_MS });
+    await eventually(viewer, (seen) => widths.includes(seen.width) && seen.frames >= 5 * (SAMPLE_MS / 1000));
+  } finally {
+    await chromium.close();
+    await server.stop();
+  }
+}
+
+test("the SDK sends a large picture in layers: who may have plenty sees the best", () => seesWidth(PLENTY, [960]));
+
+test("the SDK sends a large picture in layers: who may have little sees a cheaper one", () => seesWidth(LITTLE, [240, 480]));

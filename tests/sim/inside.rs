@@ -171,3 +171,22 @@ fn what_a_publisher_loses_is_repaired_for_those_who_take_a_part() {
         }
     }
 }
+
+#[test]
+fn random_loss_on_a_network_that_is_wide_enough_takes_no_frames_away() {
+    for seed in seeds(3) {
+        println!("SIM_SEED={seed}");
+        let delay = Duration::from_millis(50);
+        let lossy = Conditions { rate_bps: Some(5_000_000), delay, loss: 0.05, ..CLEAN };
+        let mut world = World::new(seed, 2, lossy);
+        // 2.3 Mbit/s.
+        let host = world.add_layered(ROOM, 0, 10, Inside::Temporal);
+        let publisher = world.peer_of(host);
+        world.links[publisher].up.set(world.now, CLEAN);
+        world.links[publisher].down.set(world.now, CLEAN);
+        let viewer = world.add_viewer(ROOM, (seed % 2) as u8, Seat::HOST);
+        world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
+        let seen = watch(&mut world, viewer, Duration::from_secs(12));
+        assert!(seen[10..].iter().all(|seen| seen.fps >= 28), "{seen:?}");
+    }
+}

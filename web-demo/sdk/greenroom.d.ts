@@ -173,7 +173,7 @@ export interface Publishing {
   readonly active: boolean;
   readonly stream: MediaStream | null;
   /** Send this stream; `seat` is the one that was granted, 0 for the host. */
-  start(stream: MediaStream, seat?: number): Promise<void>;
+  start(stream: MediaStream, seat?: number, how?: { simulcast?: boolean }): Promise<void>;
   mute(kind: Kind, on: boolean): Promise<void>;
   replaceTrack(track: MediaStreamTrack): Promise<void>;
   stats(): Promise<PublishHealth | null>;

@@ -1,8 +1,29 @@
-/** Uplink ceilings: what a good single layer needs, not what the camera could produce. */
+/** Uplink ceilings of the best layer: what it needs, not what the camera could produce. */
 const HOST_VIDEO_BPS = 2_500_000;
 const GUEST_VIDEO_BPS = 1_200_000;
 const AUDIO_BPS = 64_000;
 const RESTART_ANSWER_MS = 2500;
+/** A picture of at least so many pixels goes out in layers, if nobody says otherwise: the camera of a 720p host. */
+const LAYERED_PIXELS = 960 * 540;
+
+/**
+ * Simulcast: the same picture several times, so that the server can give each viewer what its network
+ * takes. The cheapest first; a browser under pressure gives up the best first. Chromium sends no more
+ * layers than a picture's size is worth to it, and would leave out the best of too many.
+ *
+ * @param {MediaStreamTrack} track @param {number} bestBps
+ * @param {boolean} [wanted] without it only a large picture is worth the encoder's work
+ * @returns {RTCRtpEncodingParameters[]}
+ */
+function layers(track, bestBps, wanted) {
+  const { width = 0, height = 0 } = track.getSettings();
+  const pixels = width * height;
+  const best = { rid: "h", scaleResolutionDownBy: 1, maxBitrate: bestBps };
+  if (!(wanted ?? pixels >= LAYERED_PIXELS)) return [{ maxBitrate: bestBps }];
+  const middle = { rid: "m", scaleResolutionDownBy: 2, maxBitrate: Math.min(500_000, bestBps / 2) };
+  if (pixels < LAYERED_PIXELS) return [{ ...middle, maxBitrate: 200_000 }, best];
+  return [{ rid: "l", scaleResolutionDownBy: 4, maxBitrate: 150_000 }, middle, best];
+}
 
 /**
  * The connection that sends camera and microphone. We offer, the server answers, and it accepts
@@ -15,16 +36,20 @@ export class Publisher {
   #restarting = false;
   #last = { bytes: 0, at: 0 };
 
+  #simulcast;
+
   /**
    * @param {{
    *   request: (type: string, data: object, timeoutMs?: number) => Promise<any>,
    *   stream: MediaStream,
    *   seat: number,
+   *   simulcast?: boolean,
    *   iceServers?: RTCIceServer[],
    *   onState?: (state: RTCPeerConnectionState) => void,
    * }} options
    */
-  constructor({ request, stream, seat, iceServers = [], onState = () => {} }) {
+  constructor({ request, stream, seat, simulcast, iceServers = [], onState = () => {} }) {
+    this.#simulcast = simulcast;
     this.#request = request;
     this.stream = stream;
     this.seat = seat;
@@ -43,7 +68,7 @@ export class Publisher {
     if (this.#closed) return;
     this.transport = answer.transport;
     await this.pc.setRemoteDescription({ type: "answer", sdp: answer.sdp });
-    await this.#limitBitrate();
+    await this.#limitSound();
   }
 
   /** New ICE on the same session, after a network change; one at a time. */
@@ -100,7 +125,8 @@ export class Publisher {
     let bytes = 0;
     for (const report of (await this.pc.getStats()).values()) {
       if (report.type === "outbound-rtp") bytes += report.bytesSent ?? 0;
-      if (report.type === "outbound-rtp" && report.kind === "video") {
+      // Of the layers the largest is what the best network sees.
+      if (report.type === "outbound-rtp" && report.kind === "video" && (report.frameWidth ?? 0) >= health.width) {
         health.fps = Math.round(report.framesPerSecond ?? 0);
         health.width = report.frameWidth ?? 0;
         health.height = report.frameHeight ?? 0;
@@ -127,7 +153,10 @@ export class Publisher {
       const track = this.stream.getTracks().find((t) => t.kind === kind);
       if (!track) continue;
       hint(track);
-      const transceiver = this.pc.addTransceiver(track, { direction: "sendonly", streams: [this.stream] });
+      const init = { direction: "sendonly", streams: [this.stream] };
+      const best = this.seat === 0 ? HOST_VIDEO_BPS : GUEST_VIDEO_BPS;
+      if (kind === "video") init.sendEncodings = layers(track, best, this.#simulcast);
+      const transceiver = this.pc.addTransceiver(track, init);
       if (kind === "video") preferVp8(transceiver);
       this.#senders[kind] = transceiver.sender;
     }
@@ -138,17 +167,12 @@ export class Publisher {
   }
 
   /** After the answer, because Firefox has no encodings before it. */
-  async #limitBitrate() {
-    const video = this.seat === 0 ? HOST_VIDEO_BPS : GUEST_VIDEO_BPS;
-    await Promise.all(
-      Object.entries(this.#senders).map(async ([kind, sender]) => {
-        const parameters = sender.getParameters();
-        if (!parameters.encodings?.length) return;
-        parameters.encodings[0].maxBitrate = kind === "video" ? video : AUDIO_BPS;
-        // A browser that refuses a ceiling still sends; its own estimate then limits it.
-        await sender.setParameters(parameters).catch(() => {});
-      }),
-    );
+  async #limitSound() {
+    const parameters = this.#senders.audio?.getParameters();
+    if (!parameters?.encodings?.length) return;
+    parameters.encodings[0].maxBitrate = AUDIO_BPS;
+    // A browser that refuses a ceiling still sends; its own estimate then limits it.
+    await this.#senders.audio.setParameters(parameters).catch(() => {});
   }
 }
 

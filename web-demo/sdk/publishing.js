@@ -60,13 +60,15 @@ export class Publishing {
    *
    * @param {MediaStream} stream
    * @param {number} [seat] 0 for the host
+   * @param {{simulcast?: boolean}} [how] `simulcast`: in layers or not, whatever the picture's size
    */
-  async start(stream, seat = 0) {
+  async start(stream, seat = 0, { simulcast } = {}) {
     this.#publisher?.close();
     const publisher = new Publisher({
       request: this.#options.request,
       stream,
       seat,
+      simulcast,
       onState: (state) => this.#pathState(publisher, state),
     });
     this.#publisher = publisher;

@@ -7,11 +7,13 @@
 use crate::rtp::track::MAX_LAYERS;
 use crate::sfu::thinning::{LEVELS, POINTS, Point};
 
-/// Room that a dearer choice must leave in the estimate before a viewer climbs to it, in percent.
+/// How far over the estimate the present choice may be before a viewer falls to a cheaper one, in percent. A dearer one
+/// must fit whole.
 ///
-/// Trade: an estimate swings by several percent; without the margin a viewer at the border would climb and
-/// fall, a key frame each time. More would leave a picture worse than the network allows.
-const CLIMB_MARGIN_PERCENT: u64 = 15;
+/// Trade: an estimate swings by several percent, and where one packet in twenty is lost by chance it is held at what
+/// arrives; without the margin a viewer at the border would climb and fall, a key frame each time. More would let
+/// a queue grow for longer where the network is narrower.
+const STAY_MARGIN_PERCENT: u64 = 10;
 
 /// A layer inside a stream counts if it adds at least this part of the stream, one in so many. Less is not worth a choice,
 /// and what a layer leaves in the averages fades within seconds once it is not sent any more.
@@ -146,9 +148,8 @@ pub fn divide(demands: &mut [Demand], budget_bps: Option<u64>) {
         let others = spent - base;
         let shown = demand.present.map_or(0, |present| demand.layers.cost(present));
         let affordable = |bps: u64| {
-            let climbs = bps > shown;
-            let needed = if climbs { bps * (100 + CLIMB_MARGIN_PERCENT) / 100 } else { bps };
-            others + needed <= budget
+            let percent = if bps == shown { 100 - STAY_MARGIN_PERCENT } else { 100 };
+            others + bps * percent / 100 <= budget
         };
         let options = demand.layers.options();
         if let Some((choice, bps)) = options.into_iter().rev().find(|(_, bps)| affordable(*bps)) {
@@ -210,20 +211,19 @@ mod tests {
         let layers = |budget| chosen(&two, Some(budget)).into_iter().map(|choice| choice.layer);
         assert!(layers(100_000).eq([0, 0]), "the cheapest, whatever it costs");
         assert!(layers(800_000).eq([1, 0]));
-        assert!(layers(2_000_000).eq([2, 0]));
+        assert!(layers(1_900_000).eq([2, 0]));
         assert!(layers(3_500_000).eq([2, 2]));
     }
 
     #[test]
-    fn climbing_needs_a_margin_and_staying_does_not() {
+    fn climbing_needs_room_and_staying_a_tenth_less() {
         let at = |present, budget| {
             chosen(&[demand(whole(CAMERA), Some(layer(present)))], Some(budget))[0].layer
         };
-        assert_eq!(at(1, 1_500_000), 1);
-        assert_eq!(at(1, 1_724_999), 1);
-        assert_eq!(at(1, 1_725_000), 2, "15 % more");
-        assert_eq!(at(2, 1_500_000), 2, "it fits as it is");
-        assert_eq!(at(2, 1_499_999), 1);
+        assert_eq!(at(1, 1_500_000), 2, "it fits");
+        assert_eq!(at(1, 1_499_999), 1);
+        assert_eq!(at(2, 1_350_000), 2, "10 % less");
+        assert_eq!(at(2, 1_349_999), 1);
     }
 
     #[test]
@@ -284,7 +284,7 @@ mod tests {
                 cost += demand.layers.cost(*pick);
                 cheapest += demand.layers.options().iter().map(|(_, bps)| *bps).min().unwrap_or(0);
             }
-            prop_assert!(cost <= budget.max(cheapest));
+            prop_assert!(cost * 9 / 10 <= budget.max(cheapest));
         }
     }
 }

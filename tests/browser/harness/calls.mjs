@@ -67,6 +67,7 @@ export class Theatre {
   /** Somebody goes live on the server's side; the room. */
   async goLive() {
     this.host = await person(this.stageBrowser, "Hanna");
+    await this.host.addInitScript(sendInLayers);
     this.room = await goLive(this.host, this.server.url);
   }
 
@@ -151,6 +152,20 @@ function summary(start, end, times, before, after) {
 }
 
 // What follows runs in pages.
+
+/** Init script of the host: two layers, as the SDK makes of a larger camera than two cores can encode here. */
+function sendInLayers() {
+  const { addTransceiver } = RTCPeerConnection.prototype;
+  RTCPeerConnection.prototype.addTransceiver = function layered(track, init = {}) {
+    const [best] = init.sendEncodings ?? [];
+    if (track.kind !== "video" || !best) return addTransceiver.call(this, track, init);
+    const layers = [
+      { rid: "l", scaleResolutionDownBy: 2, maxBitrate: 400_000 },
+      { ...best, rid: "h" },
+    ];
+    return addTransceiver.call(this, track, { ...init, sendEncodings: layers });
+  };
+}
 
 async function joinBare({ room, token }) {
   const { GreenroomClient } = await import("/sdk/index.js");
