@@ -162,6 +162,8 @@ async fn sees_video(client: &mut Client, count: usize) {
             let (number, part, seq) = video_part(seen)?;
             match last {
                 None => assert_eq!((number % 30, part), (0, 0), "it starts with a key frame"),
+                // A probe is a repair nobody asked for; the client hands out the packet again.
+                Some((_, _, before)) if before.wrapping_sub(seq) < 64 => return None,
                 Some((_, _, before)) => {
                     assert_eq!(seq, before.wrapping_add(1), "numbers without a gap");
                 }

@@ -76,12 +76,15 @@ impl Subscription {
                 self.behind = None;
                 break;
             }
-            let slab = ring.at(serial);
-            let waited = |slab: &Slab| now.saturating_duration_since(slab.arrived);
-            let Some(slab) = slab.filter(|slab| waited(slab) <= longest) else {
+            // It is gone after a mute, or where two seconds are more than the ring holds.
+            let Some(slab) = ring.at(serial) else {
+                self.give_up(ring, counters);
+                break;
+            };
+            if now.saturating_duration_since(slab.arrived) > longest {
                 self.give_up(ring, counters);
                 return CaughtUp::GaveUp;
-            };
+            }
             if !link.may_send(now) {
                 return CaughtUp::NotYet;
             }
