@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SERVER, LOAD = ROOT / "target/release/greenroom", ROOT / "target/release/examples/load"
@@ -48,6 +49,11 @@ def start_server(folder, address="127.0.0.1", settings=()):
         command += ["--set", setting]
     process, found = start(command, folder, lambda log: re.search(r"Page +http://localhost:(\d+)", log))
     return process, f"http://127.0.0.1:{found[1]}"
+
+
+def metrics(url):
+    """What the server counts, as Prometheus reads it."""
+    return urllib.request.urlopen(f"{url}/metrics", timeout=10).read().decode()
 
 
 def token_command(folder):

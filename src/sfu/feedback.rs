@@ -237,17 +237,14 @@ impl Sfu {
         let shown: Vec<u32> = watcher
             .slots
             .iter()
+            .filter(|slot| slot.track.kind == MediaKind::Video)
             .filter_map(|slot| match slot.place {
                 Place::Attached { publication, .. } => Some(publication),
                 Place::Parked(_) => None,
             })
             .collect();
         for at in shown {
-            let video = publication_mut(&mut self.publications, at)
-                .is_some_and(|publication| publication.id.kind == MediaKind::Video);
-            if video {
-                self.want_key_frame(now, at, egress);
-            }
+            self.want_key_frame(now, at, egress);
         }
     }
 

@@ -376,8 +376,13 @@ impl SlabRing {
     /// Which of the slabs ever stored begins with the packet of this sequence number, if it is still kept.
     #[must_use]
     pub fn serial_of(&self, sequence: u64) -> Option<u64> {
-        let (stored, serial, _) = *self.index.get((sequence % RING_INDEX as u64) as usize)?;
-        (stored == sequence && serial >= self.first_serial).then_some(serial)
+        self.indexed(sequence).map(|(serial, _)| serial)
+    }
+
+    /// The serial number of the slab that has this sequence number, and which of its packets that is.
+    fn indexed(&self, sequence: u64) -> Option<(u64, usize)> {
+        let (stored, serial, packet) = *self.index.get((sequence % RING_INDEX as u64) as usize)?;
+        (stored == sequence && serial >= self.first_serial).then_some((serial, packet.into()))
     }
 
     /// The slab of this serial number, if it is still kept.
@@ -401,12 +406,8 @@ impl SlabRing {
 
     /// The slab that has this sequence number, and which of its packets that is.
     fn locate(&self, sequence: u64) -> Option<(&Slab, usize)> {
-        let (stored, serial, packet) = *self.index.get((sequence % RING_INDEX as u64) as usize)?;
-        if stored != sequence || serial < self.first_serial {
-            return None;
-        }
-        let slab = self.slabs.get((serial - self.first_serial) as usize)?;
-        Some((slab, packet.into()))
+        let (serial, packet) = self.indexed(sequence)?;
+        Some((self.at(serial)?, packet))
     }
 
     /// What each operating point left out up to `sequence`, by the nearest packet before it that is still kept.

@@ -35,7 +35,6 @@ export class Publisher {
   #closed = false;
   #restarting = false;
   #last = { bytes: 0, at: 0 };
-
   #simulcast;
 
   /**

@@ -136,14 +136,15 @@ pub fn divide(demands: &mut [Demand], budget_bps: Option<u64>) {
         }
         return;
     };
+    let options: Vec<_> = demands.iter().map(|demand| demand.layers.options()).collect();
     let mut spent = 0;
-    for demand in demands.iter_mut() {
-        if let Some((cheapest, bps)) = demand.layers.options().iter().min_by_key(|(_, bps)| *bps) {
+    for (demand, options) in demands.iter_mut().zip(&options) {
+        if let Some((cheapest, bps)) = options.iter().min_by_key(|(_, bps)| *bps) {
             demand.chosen = *cheapest;
             spent += bps;
         }
     }
-    for demand in demands {
+    for (demand, options) in demands.iter_mut().zip(options) {
         let base = demand.chosen_bps();
         let others = spent - base;
         let shown = demand.present.map_or(0, |present| demand.layers.cost(present));
@@ -151,7 +152,6 @@ pub fn divide(demands: &mut [Demand], budget_bps: Option<u64>) {
             let percent = if bps == shown { 100 - STAY_MARGIN_PERCENT } else { 100 };
             others + bps * percent / 100 <= budget
         };
-        let options = demand.layers.options();
         if let Some((choice, bps)) = options.into_iter().rev().find(|(_, bps)| affordable(*bps)) {
             demand.chosen = choice;
             spent = others + bps;

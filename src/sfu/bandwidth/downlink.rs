@@ -42,7 +42,6 @@ pub struct Downlink {
     /// The first number that is not in the log.
     noted: u16,
     log: SentLog,
-    config: EstimatorConfig,
     estimator: Estimator,
     pacer: Option<ProbePacer>,
     pace: Pace,
@@ -68,7 +67,6 @@ impl Downlink {
             next: 1,
             noted: 1,
             log: SentLog::new(now),
-            config,
             estimator: Estimator::new(now, config),
             pacer: None,
             pace: Pace::new(now),
@@ -161,7 +159,7 @@ impl Downlink {
             self.resting = false;
             self.created = now;
             self.heard = false;
-            self.estimator = Estimator::new(now, self.config);
+            self.estimator = self.estimator.anew(now);
             self.pacer = None;
             self.pace = Pace::new(now);
         }

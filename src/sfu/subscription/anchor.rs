@@ -13,6 +13,7 @@ use super::super::egress::Egress;
 use super::super::picture::PicturePatch;
 use super::super::slab::{PublicationId, Slab, SlabPacket, SlabRing};
 use super::super::thinning::Point;
+use super::repeat::send_alone;
 use super::{Header, Link, PADDING, Subscription};
 
 /// How much closer the frames of a replay are than they were: 33 ms become 1 ms.
@@ -226,15 +227,10 @@ impl Subscription {
             let header = Header::new(fixed, self.wide_number(link));
             let out = egress.buffer();
             link.sender.seal_rtp(header.bytes(), &[], &PADDING[1][..1], index, out);
-            let sealed = egress.buffer().len() - start;
+            let sealed = send_alone(now, start, link, egress, counters);
             debug_assert!(sealed > FIXED_HEADER_LEN);
-            link.note_message(now, sealed);
-            egress.commit(link.path, start, sealed);
             self.next_index = self.next_index.max(index + 1);
             self.packets += 1;
-            counters.packets_out += 1;
-            counters.bytes_out += sealed as u64;
-            counters.messages_out += 1;
             counters.fillers += 1;
         }
         self.note_sent(now, &anchor, slab);

@@ -161,6 +161,12 @@ impl Estimator {
         }
     }
 
+    /// One that knows nothing, within the same bounds.
+    #[must_use]
+    pub fn anew(&self, now: Instant) -> Self {
+        Self::new(now, self.config)
+    }
+
     /// What the path is like now.
     #[must_use]
     pub fn estimate(&self) -> Estimate {
