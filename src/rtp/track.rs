@@ -137,3 +137,14 @@ pub struct TrackOut {
     /// Header extension id of the transport-wide number (1-14), if the peer tells what of it arrives.
     pub transport_cc: Option<u8>,
 }
+
+impl TrackOut {
+    /// Header extension id under which its packets carry transport-wide numbers: only where the repairs of every
+    /// codec have a stream of their own. What goes out twice under one SRTP index must be the same bytes twice
+    /// (RFC 3711, section 9.1), and a number of its own would make it other bytes.
+    #[must_use]
+    pub fn wide_id(&self) -> Option<u8> {
+        let repairs = self.rtx_ssrc.is_some() && self.codecs.iter().all(|c| c.rtx_pt.is_some());
+        self.transport_cc.filter(|_| repairs)
+    }
+}

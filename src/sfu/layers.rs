@@ -124,7 +124,7 @@ impl Sfu {
     pub(super) fn open_downlink(&mut self, now: Instant, index: u32) {
         let Some(session) = session_mut(&mut self.sessions, index) else { return };
         let Role::Watch(watcher) = &session.role else { return };
-        let reports = watcher.slots.iter().any(|slot| slot.track.transport_cc.is_some());
+        let reports = watcher.slots.iter().any(|slot| slot.track.wide_id().is_some());
         if reports && session.downlink.is_none() {
             session.downlink = Some(Box::new(Downlink::new(now, self.config.downlink)));
         }
@@ -159,7 +159,7 @@ impl Sfu {
     ) -> usize {
         let Some(session) = session_mut(&mut self.sessions, index) else { return 0 };
         let Role::Watch(watcher) = &session.role else { return 0 };
-        let mut video = watcher.slots.iter().filter(|slot| slot.track.transport_cc.is_some());
+        let mut video = watcher.slots.iter().filter(|slot| slot.track.wide_id().is_some());
         let place = video.find_map(|slot| match slot.place {
             Place::Attached { publication, position } => Some((publication, position)),
             Place::Parked(_) => None,

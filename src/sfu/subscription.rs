@@ -104,10 +104,6 @@ fn payload_types(track: &TrackOut) -> PayloadTypes {
     types
 }
 
-fn wide_id(track: &TrackOut) -> Option<u8> {
-    track.transport_cc.filter(|_| track.rtx_ssrc.is_some())
-}
-
 /// The outgoing state of one slot of one viewer.
 #[derive(Debug)]
 pub struct Subscription {
@@ -118,8 +114,7 @@ pub struct Subscription {
     /// Our SSRC.
     pub ssrc: u32,
     rtx_ssrc: Option<u32>,
-    /// Header extension id of the transport-wide number. Only where repairs have a stream of their own: a packet
-    /// sent twice would need the same number twice.
+    /// [`TrackOut::wide_id`].
     transport_cc: Option<u8>,
     clock_rate: u32,
     needs_key_frame: bool,
@@ -161,7 +156,7 @@ impl Subscription {
             track: index,
             ssrc: track.ssrc,
             rtx_ssrc: track.rtx_ssrc,
-            transport_cc: wide_id(track),
+            transport_cc: track.wide_id(),
             clock_rate,
             needs_key_frame: clock_rate == 90_000,
             payload_types: payload_types(track),
@@ -388,7 +383,7 @@ impl Subscription {
         let types = payload_types(track);
         let same = types == self.payload_types && track.rtx_ssrc == self.rtx_ssrc;
         (self.payload_types, self.rtx_ssrc) = (types, track.rtx_ssrc);
-        self.transport_cc = wide_id(track);
+        self.transport_cc = track.wide_id();
         self.anchor = self.anchor.filter(|_| same);
     }
 

@@ -9,6 +9,7 @@ use rtc_srtp::context::Context;
 use rtc_srtp::protection_profile::ProtectionProfile;
 use signaling::media::{MediaKind, Seat, TransportId};
 
+use super::super::bandwidth::estimator::EstimatorConfig;
 use super::super::egress::Batch;
 use super::super::publication::{Accepted, Intake, Publication};
 use super::super::transport::Profile;
@@ -36,22 +37,27 @@ struct Viewer {
     slot: Subscription,
     seal: SrtpSender,
     open: Context,
+    /// Its browser tells what arrives.
+    downlink: Downlink,
     got: BTreeMap<u16, Got>,
     /// Of its operating point.
     changes: u64,
 }
 
 impl Viewer {
+    /// `rtx`: this codec has a stream for repairs, and not just another. Without one a repeat is sealed under the
+    /// same nonce, which the sealer of a debug build refuses for other bytes.
     fn new(codec: Codec, number: u32, rtx: bool) -> Self {
         let parameters = CodecParameters { codec, pt: 96, rtx_pt: rtx.then_some(RTX) };
+        let other = CodecParameters { codec: Codec::H264, pt: 98, rtx_pt: Some(99) };
         let track = TrackOut {
             seat: Seat::HOST,
             kind: MediaKind::Video,
             mid: "v".to_owned(),
             ssrc: 7_000 + number,
-            rtx_ssrc: rtx.then_some(9_000 + number),
-            codecs: vec![parameters],
-            transport_cc: None,
+            rtx_ssrc: Some(9_000 + number),
+            codecs: vec![parameters, other],
+            transport_cc: Some(3),
         };
         let provider = rtc_crypto::default_provider().unwrap();
         let (key, salt) = (&KEYING[..16], &KEYING[32..44]);
@@ -60,6 +66,7 @@ impl Viewer {
             slot: Subscription::new(number, 0, &track, 1_000),
             seal: SrtpSender::of_client(Profile::Gcm, KEYING).unwrap(),
             open: Context::new(key, salt, profile, None, None, provider.crypto()).unwrap(),
+            downlink: Downlink::new(Instant::now(), EstimatorConfig::default()),
             got: BTreeMap::new(),
             changes: 0,
         }
@@ -82,7 +89,7 @@ impl Viewer {
         let mut egress = Egress::new(&mut batch, &mut sink);
         let remote = SocketAddr::from(([192, 0, 2, 1], 5000));
         let path = Path { local: 0, remote };
-        let mut link = Link { sender: &self.seal, path, downlink: None };
+        let mut link = Link { sender: &self.seal, path, downlink: Some(&mut self.downlink) };
         let outcome = act(&mut self.slot, &mut link, &mut egress);
         egress.flush();
         let sent = datagrams.iter().map(|sealed| {
