@@ -72,3 +72,23 @@ test("a host whose WebSocket breaks stays live", async () => {
   assert.ok(picture.frames > 40, JSON.stringify(picture));
   for (const page of [host, guest, viewer]) assert.deepEqual(page.problems, []);
 });
+
+test("who was away when the show ended reads that it is over", async () => {
+  await viewer.evaluate(() => {
+    const Original = globalThis.WebSocket;
+    globalThis.WebSocket = class extends Original {
+      constructor() {
+        super("ws://127.0.0.1:9/");
+      }
+    };
+    globalThis.comeBack = () => (globalThis.WebSocket = Original);
+    globalThis.sockets.at(-1).close();
+  });
+  await viewer.getByText("Reconnecting…").waitFor();
+  await host.getByRole("button", { name: "End the show" }).click();
+  await host.locator("dialog").getByRole("button", { name: "End the show" }).click();
+  await guest.getByText("The show has ended").first().waitFor();
+  await viewer.evaluate(() => globalThis.comeBack() && undefined);
+  await viewer.getByText("The show has ended").first().waitFor();
+  await viewer.getByText("Reconnecting…").waitFor({ state: "hidden" });
+});

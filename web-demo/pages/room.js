@@ -120,13 +120,14 @@ const spinner = () => h("div", { class: "spinner" });
 
 function showState() {
   const { state, connection } = client;
-  banner.hidden = connection !== "reconnecting" && !(connection === "waiting" && state);
+  const over = state?.room.state === "ended";
+  banner.hidden = over || (connection !== "reconnecting" && !(connection === "waiting" && state));
   if (!banner.hidden) banner.replaceChildren(spinner(), "Reconnecting…");
   if (connection === "closed") return;
-  if (connection === "waiting" && (!state || state.room.state === "ended")) return waiting();
+  if (connection === "waiting" && !state) return waiting();
   if (!state) return showCard("connecting", "", "Connecting…", [spinner()]);
   const info = state.room;
-  if (info.state === "ended") return ended(state);
+  if (over) return ended(state);
   if (info.state === "suspended") return showCard("suspended", "Not available", "This show is not available at the moment.");
   if (info.state === "preview" || info.state === "scheduled") return waiting();
   const pictures = state.seats.some((s) => s.state === "live");

@@ -294,6 +294,9 @@ export class GreenroomClient extends Emitter {
       return this.#knock(0);
     }
     if (NOT_YET.has(refusal.code) && (this.#options.waitForRoom || this.state)) {
+      // It ended while this client was away; the next show under its name is waited for.
+      const over = refusal.code === "room_ended" && this.state && this.state.room.state !== "ended";
+      if (over) this.#apply({ type: "room.ended", data: {} });
       this.#setConnection("waiting", refusal);
       return this.#knock(Math.max(refusal.retryAfterMs, KNOCK_EVERY_MS * (0.75 + Math.random() / 2)));
     }
@@ -388,6 +391,8 @@ export class GreenroomClient extends Emitter {
     if (event.type === "fx") return this.#fx(event.data);
     if (event.type === "room.snapshot") return this.#snapshot(event.data);
     if (event.type === "bye") return this.#bye(event.data ?? {});
+    // What did not come before the last event will not come any more.
+    if (event.type === "room.ended") this.#gate.reset(event.seq - 1);
     if (event.seq === undefined) return this.#apply(event);
     for (const ready of this.#gate.accept(event)) this.#apply(ready);
     return this.#watchGap();

@@ -45,7 +45,7 @@ events! {
     RoomPaused "room.paused" RoomPaused;
     /// The host is back (room-wide, `seq`).
     RoomResumed "room.resumed" Empty;
-    /// Over (room-wide, `seq`).
+    /// Over (room-wide, `seq`, to everybody over the WebSocket; nothing that is still missing before it will come).
     RoomEnded "room.ended" RoomEnded;
     /// Title or policy changed (room-wide, `seq`).
     RoomUpdated "room.updated" RoomUpdated;

@@ -216,7 +216,7 @@ impl Room {
         self.life.state = RoomState::Ended;
         self.life.reasons.clear();
         let summary = self.summary();
-        self.tell_all(Event::RoomEnded(RoomEnded { reason, summary }));
+        self.tell_last(Event::RoomEnded(RoomEnded { reason, summary }));
         self.out.push(Effect::Store(StoreWrite::RoomEnded {
             room: self.id.clone(),
             reason: reason.as_str(),

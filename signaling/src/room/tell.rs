@@ -53,14 +53,26 @@ impl Room {
         Person { user: user.clone(), name: self.name(user) }
     }
 
-    /// A fact about the room, numbered, kept for those who missed it.
-    pub(super) fn tell_all(&mut self, event: Event) {
+    fn number(&mut self, event: Event) -> Arc<EventMessage> {
         self.seq += 1;
         let message = Arc::new(EventMessage { seq: Some(self.seq), ts: self.now, event });
         self.ring.push_back(message.clone());
         if self.ring.len() > RING {
             self.ring.pop_front();
         }
+        message
+    }
+
+    /// The last fact about the room. It goes over the WebSockets: the data channels close with the room, and what
+    /// was lost on its way is not sent again.
+    pub(super) fn tell_last(&mut self, event: Event) {
+        let event = self.number(event);
+        self.out.push(Effect::Event { to: To::Everyone, event });
+    }
+
+    /// A fact about the room, numbered, kept for those who missed it.
+    pub(super) fn tell_all(&mut self, event: Event) {
+        let message = self.number(event);
         if self.events_open == 0 {
             self.out.push(Effect::Event { to: To::Everyone, event: message });
             return;

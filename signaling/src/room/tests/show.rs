@@ -239,6 +239,20 @@ fn numbered_events_move_to_the_data_channel_once_it_is_open() {
 }
 
 #[test]
+fn the_last_event_does_not_go_over_a_channel_that_closes_behind_it() {
+    let mut show = Show::live();
+    show.viewer(2, "ana");
+    let watch = show.room.conns[&ConnId(2)].watch.expect("watches");
+    show.media(watch, MediaEvent::DataOpen(Channel::Events));
+    show.ask(1, "room.end", "{}").expect("ended");
+    let over_socket = |e: &Effect| matches!(e, Effect::Event { to: To::Everyone, event } if matches!(event.event, Event::RoomEnded(_)));
+    assert!(show.effects.iter().any(over_socket));
+    let ended = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains("room.ended");
+    let broadcast = |e: &Effect| matches!(e, Effect::Broadcast { bytes, .. } if ended(bytes));
+    assert!(!show.effects.iter().any(broadcast));
+}
+
+#[test]
 fn an_empty_preview_is_abandoned() {
     let mut show = Show::new();
     show.join(1, "host", TokenRole::Host, &[]).expect("joins");
