@@ -150,7 +150,7 @@ function paused(info) {
 }
 
 function ended({ room: info, summary }) {
-  const facts = summary?.durationMs ? `${duration(summary.durationMs)} with ${info.host?.name ?? "the host"} and up to ${compact(summary.peakViewers)} viewers.` : "Thank you for watching.";
+  const facts = summary?.durationMs ? `${duration(summary.durationMs)} with ${info.host?.name ?? "the host"} and up to ${compact(summary.peakViewers)} ${summary.peakViewers === 1 ? "viewer" : "viewers"}.` : "Thank you for watching.";
   showCard("ended", "The show has ended", facts, [h("a", { class: "button primary", href: "/" }, "See what else is live")]);
 }
 
