@@ -13,6 +13,7 @@ use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 pub use signaling::limits::Limits;
 use signaling::protocol::{MESSAGE_BYTES, SDP_MESSAGE_BYTES};
+use signaling::turn::{Turn, is_turn_url};
 
 pub use load::{Override, Source};
 
@@ -20,6 +21,13 @@ use crate::sfu::SfuConfig;
 
 /// Less and a part of a frame (16 packets) would never fit behind another.
 const MIN_TCP_BUFFER: usize = 64 * 1024;
+
+/// Browsers try them all, and warn from the fifth on.
+const MOST_TURN_URLS: usize = 4;
+/// The output of SHA-1, below which a key is what is guessed (RFC 2104 section 3).
+const MIN_TURN_SECRET: usize = 20;
+/// A week.
+const MOST_TURN_TTL_S: u64 = 604_800;
 
 /// All options.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -84,6 +92,12 @@ pub struct Media {
     /// The address clients reach this machine at when it is behind a one-to-one NAT; empty = none.
     #[serde(with = "empty_is_none")]
     pub public_ip: Option<IpAddr>,
+    /// TURN servers that clients are told of, as `turns:turn.example:443?transport=tcp`; empty = none.
+    pub turn_urls: Vec<String>,
+    /// Secret shared with those TURN servers (coturn: `static-auth-secret`).
+    pub turn_secret: String,
+    /// Seconds that a client's TURN credentials are good for.
+    pub turn_ttl_seconds: u64,
     /// Bits per second that one publisher may send; what is past it is dropped and counted.
     pub uplink_bps: u64,
     /// Packets per second that one publisher may send.
@@ -151,6 +165,9 @@ impl Default for Media {
             shards: 0,
             addresses: Vec::new(),
             public_ip: None,
+            turn_urls: Vec::new(),
+            turn_secret: String::new(),
+            turn_ttl_seconds: 86_400,
             uplink_bps,
             uplink_packets,
             hold_ms: hold.as_millis() as u8,
@@ -231,6 +248,7 @@ impl Config {
         let (start, max) = (self.media.downlink_start_bps, self.media.downlink_max_bps);
         ensure!(start >= 100_000, "media.downlink_start_bps must be at least 100000");
         ensure!(start <= max, "media.downlink_max_bps must be at least media.downlink_start_bps");
+        self.media.check_turn()?;
         for origin in &self.http.embed {
             let name = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
             let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]*".contains(&b);
@@ -276,6 +294,40 @@ impl Media {
             0 => std::thread::available_parallelism().map_or(1, |n| n.get().min(255)),
             n => usize::from(n),
         }
+    }
+
+    /// The TURN server for clients, if there is one.
+    #[must_use]
+    pub fn turn(&self) -> Option<Turn> {
+        let (urls, secret) = (&self.turn_urls, &self.turn_secret);
+        (!urls.is_empty()).then(|| Turn::new(urls.clone(), secret, self.turn_ttl_seconds))
+    }
+
+    fn check_turn(&self) -> anyhow::Result<()> {
+        for url in &self.turn_urls {
+            ensure!(
+                is_turn_url(url),
+                "media.turn_urls: {url:?} is no TURN URL like turn:turn.example:3478 or \
+                 turns:turn.example:443?transport=tcp"
+            );
+        }
+        let (servers, secret) = (self.turn_urls.len(), self.turn_secret.len());
+        ensure!(servers <= MOST_TURN_URLS, "media.turn_urls has more than {MOST_TURN_URLS} URLs");
+        ensure!(
+            (servers == 0) == (secret == 0),
+            "media.turn_urls and media.turn_secret go together: clients need both"
+        );
+        ensure!(
+            secret == 0 || secret >= MIN_TURN_SECRET,
+            "media.turn_secret has {secret} bytes and needs at least {MIN_TURN_SECRET}: every client \
+             sees what it signed, and could guess a short one; `openssl rand -hex 32` makes a good one"
+        );
+        ensure!(
+            (60..=MOST_TURN_TTL_S).contains(&self.turn_ttl_seconds),
+            "media.turn_ttl_seconds must be 60 to {MOST_TURN_TTL_S}: a join may take the former, and \
+             whoever has a credential relays at your cost until it ends"
+        );
+        Ok(())
     }
 }
 

@@ -78,6 +78,7 @@ impl Server {
         let revoked = revoked.map_err(|no| anyhow!("the deny-list could not be read: {no}"))?;
         let (signaling, sessions) =
             Signaling::new(rooms.clone(), keys, limits, revoked, draining.clone());
+        let signaling = signaling.with_turn(config.media.turn());
         tokio::spawn(sweep_promo(store.clone(), SWEEP_PROMO, draining.clone()));
         let connects = Connects::new(config.limits.connects_per_second);
         let state =

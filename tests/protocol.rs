@@ -8,8 +8,10 @@ use std::time::{Duration, SystemTime};
 
 use common::Fixture;
 use serde_json::{Value, json};
+use signaling::protocol::UserId;
 use signaling::store::dev_secret;
 use signaling::token::{Claims, TokenKeys, TokenRole};
+use signaling::turn::Turn;
 
 /// A command of exactly `size` bytes.
 fn sized(kind: &str, size: usize) -> String {
@@ -33,6 +35,35 @@ async fn hello_says_who_i_am_and_what_i_may() {
     assert_eq!(welcome["limits"]["messageBytes"], 16384);
     assert!(client.ok("ping", json!({})).await["ts"].as_u64().is_some());
     assert_eq!(client.refused("hello", json!({"token": token, "v": 1})).await, "conflict");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hello_names_the_turn_server_with_credentials_of_ones_own() {
+    let urls =
+        ["turn:turn.example:3478", "turns:turn.example:443?transport=tcp"].map(str::to_owned);
+    let secret = "a secret of the TURN server";
+    let server = Fixture::with(|config| {
+        config.media.turn_urls = urls.to_vec();
+        config.media.turn_secret = secret.to_owned();
+        config.media.turn_ttl_seconds = 600;
+    })
+    .await;
+    let (token, user) = server.token("r1", "viewer", "Ana").await;
+    let mut client = server.connect().await;
+    let welcome = client.ok("hello", json!({"token": token, "v": 1})).await;
+    let given = welcome["iceServers"].as_array().expect("a list");
+    assert_eq!(given.len(), 1);
+    assert_eq!(given[0]["urls"], json!(urls));
+    let name = given[0]["username"].as_str().expect("a name");
+    let (expiry, whose) = name.split_once(':').expect("expiry:user");
+    assert_eq!(whose, user);
+    let expiry: u64 = expiry.parse().expect("seconds");
+    let now = SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_secs();
+    assert!((now + 590..=now + 600).contains(&expiry), "{expiry}, now {now}");
+    let user = UserId::new(&user).expect("an id");
+    let known = Turn::new(urls.to_vec(), secret, 0).ice_server(&user, expiry);
+    assert_eq!(given[0], serde_json::to_value(known).expect("JSON"));
+    assert!(!welcome.to_string().contains(secret));
 }
 
 #[tokio::test(flavor = "multi_thread")]

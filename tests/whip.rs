@@ -87,6 +87,41 @@ fn fragment(ufrag: &str) -> String {
     )
 }
 
+/// RFC 9725 section 4.6.
+#[tokio::test]
+async fn publishers_and_players_read_of_the_turn_server_in_links() {
+    let fixture = Fixture::with(|config| {
+        config.media.turn_urls =
+            vec!["turn:a.example".into(), "turns:a.example?transport=tcp".into()];
+        config.media.turn_secret = "a secret of the TURN server".into();
+    })
+    .await;
+    let host = peer(&fixture, "show", "host").await;
+    let viewer = peer(&fixture, "show", "viewer").await;
+    let published = host.open("/whip/show", PUBLISHER).await;
+    for answer in [published, viewer.open("/whep/show", PLAYER).await] {
+        let links: Vec<_> =
+            answer.head.lines().filter_map(|line| line.strip_prefix("link: ")).collect();
+        assert_eq!(links.len(), 2, "{}", answer.head);
+        for (link, url) in links.iter().zip(["turn:a.example", "turns:a.example?transport=tcp"]) {
+            let rest = link.strip_prefix(&format!("<{url}>; rel=\"ice-server\"; username=\""));
+            let (username, rest) =
+                rest.expect("a user name").split_once("\"; credential=\"").expect("both");
+            assert!(
+                username
+                    .split_once(':')
+                    .is_some_and(|(at, user)| at.len() == 10 && !user.is_empty())
+            );
+            // Base64 of twenty bytes.
+            assert_eq!(rest.len(), 28 + "\"; credential-type=\"password\"".len(), "{rest}");
+            assert!(rest.ends_with("=\"; credential-type=\"password\""), "{rest}");
+        }
+    }
+    let plain = Fixture::start().await;
+    let alone = peer(&plain, "show", "host").await.open("/whip/show", PUBLISHER).await;
+    assert!(!alone.head.contains("link: "), "none is named where none is configured");
+}
+
 #[tokio::test]
 async fn a_publisher_comes_restarts_and_goes() {
     let fixture = Fixture::start().await;

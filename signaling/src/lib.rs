@@ -13,3 +13,4 @@ pub mod server;
 pub mod stage;
 pub mod store;
 pub mod token;
+pub mod turn;

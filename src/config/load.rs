@@ -214,6 +214,34 @@ mod tests {
     }
 
     #[test]
+    fn turn_needs_good_urls_a_secret_and_a_time() {
+        let urls =
+            ("media.turn_urls", "turn:turn.example:3478,turns:turn.example:443?transport=tcp");
+        let (short, long) = ("x".repeat(19), "x".repeat(20));
+        let secret = ("media.turn_secret", long.as_str());
+        let config = Config::load(&source(&[], &[urls, secret])).expect("good");
+        assert_eq!(config.media.turn_urls.len(), 2);
+        assert!(config.media.turn().is_some() && Config::default().media.turn().is_none());
+        assert!(refused(&[], &[urls]).contains("media.turn_secret"));
+        assert!(refused(&[], &[secret]).contains("media.turn_urls"));
+        let text = refused(&[], &[urls, ("media.turn_secret", &short)]);
+        assert!(
+            text.contains("19 bytes") && !text.contains(&short),
+            "a secret is not told: {text}"
+        );
+        let stun = refused(&[], &[("media.turn_urls", "turn:a,stun:b"), secret]);
+        assert!(stun.contains("stun:b"), "{stun}");
+        let urls_of = |count: usize| vec!["turn:a"; count].join(",");
+        assert!(Config::load(&source(&[], &[("media.turn_urls", &urls_of(4)), secret])).is_ok());
+        assert!(refused(&[], &[("media.turn_urls", &urls_of(5)), secret]).contains("more than 4"));
+        for (good, bad) in [("60", "59"), ("604800", "604801")] {
+            assert!(Config::load(&source(&[], &[("media.turn_ttl_seconds", good)])).is_ok());
+            let text = refused(&[], &[("media.turn_ttl_seconds", bad)]);
+            assert!(text.contains("media.turn_ttl_seconds"), "{text}");
+        }
+    }
+
+    #[test]
     fn short_secrets_are_refused() {
         assert!(refused(&[], &[("tokens.secret", &"x".repeat(31))]).contains("32"));
         let long = "x".repeat(32);

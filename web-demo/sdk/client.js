@@ -231,7 +231,7 @@ export class GreenroomClient extends Emitter {
       const hello = socket.request("hello", { token, v: 1, client: "sdk/0.1" });
       const joined = this.#join(socket);
       joined.catch(() => {});
-      this.watching.useIceServers((await hello).iceServers);
+      for (const side of [this.watching, this.publishing]) side.useIceServers((await hello).iceServers);
       this.#renewLater(token);
       await this.#joined(await joined);
     } catch (refusal) {

@@ -60,6 +60,11 @@ export class Publisher {
     this.#addTracks();
   }
 
+  /** For the next gathering, that of an ICE restart. @param {RTCIceServer[]} servers */
+  useIceServers(servers) {
+    this.pc.setConfiguration({ ...this.pc.getConfiguration(), iceServers: servers });
+  }
+
   /** Offer, wait for the answer, apply it. */
   async start() {
     await this.pc.setLocalDescription(await this.pc.createOffer());

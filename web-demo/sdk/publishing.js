@@ -17,6 +17,8 @@ const RESTART_WITHIN_MS = 2500;
 export class Publishing {
   #options;
   #publisher = null;
+  /** @type {RTCIceServer[]} */
+  #iceServers = [];
   #restarts = 0;
   #restartedAt = 0;
   #timer = 0;
@@ -34,6 +36,13 @@ export class Publishing {
    */
   constructor(options) {
     this.#options = options;
+  }
+
+  /** As `Watching.useIceServers`. @param {RTCIceServer[]} [servers] */
+  useIceServers(servers) {
+    if (!servers?.length) return;
+    this.#iceServers = servers;
+    this.#publisher?.useIceServers(servers);
   }
 
   /** Own seat while publishing, otherwise -1. */
@@ -69,6 +78,7 @@ export class Publishing {
       stream,
       seat,
       simulcast,
+      iceServers: this.#iceServers,
       onState: (state) => this.#pathState(publisher, state),
     });
     this.#publisher = publisher;

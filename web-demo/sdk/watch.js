@@ -57,9 +57,9 @@ export class WatchLink {
     if (options.dataChannels) this.#openChannels();
   }
 
-  /** @param {RTCIceServer[]} servers */
+  /** For the next gathering: the first one, or that of an ICE restart. @param {RTCIceServer[]} servers */
   useIceServers(servers) {
-    if (servers?.length) this.pc.setConfiguration({ ...this.pc.getConfiguration(), iceServers: servers });
+    this.pc.setConfiguration({ ...this.pc.getConfiguration(), iceServers: servers });
   }
 
   /**

@@ -26,6 +26,8 @@ export class Watching {
   #options;
   #link = null;
   #prepared = null;
+  /** @type {RTCIceServer[]} */
+  #iceServers = [];
   #grown = false;
   #timer = 0;
   #silence = new Silence(0);
@@ -74,8 +76,16 @@ export class Watching {
     this.#prepared ??= this.#makeLink();
   }
 
+  /**
+   * Every connection made from now on uses them, and the present ones for their next gathering.
+   *
+   * @param {RTCIceServer[]} [servers] as in the reply to `hello`; none there changes nothing
+   */
   useIceServers(servers) {
+    if (!servers?.length) return;
+    this.#iceServers = servers;
     this.#prepared?.useIceServers(servers);
+    this.#link?.useIceServers(servers);
   }
 
   /** Use the offer of a join reply. @param {{transport: string, sdp: string}} offer */
@@ -131,6 +141,7 @@ export class Watching {
       onMessage: (name, text) => this.#link === link && this.#options.onMessage(name, text),
       onState: (state) => this.#link === link && this.#pathState(state),
     });
+    if (this.#iceServers.length) link.useIceServers(this.#iceServers);
     return link;
   }
 

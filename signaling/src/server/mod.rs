@@ -12,10 +12,11 @@ use tokio::sync::{mpsc, watch};
 pub use revoked::Revoked;
 
 use crate::limits::Limits;
-use crate::protocol::{Name, Perm, Refusal, UserId};
+use crate::protocol::{IceServer, Name, Perm, Refusal, UserId};
 use crate::room::Identity;
 use crate::rooms::Rooms;
 use crate::token::{Claims, TokenKeys, TokenRefusal};
+use crate::turn::Turn;
 
 /// What sessions share; cheap to clone.
 #[derive(Clone)]
@@ -24,6 +25,7 @@ pub struct Signaling {
     keys: Arc<TokenKeys>,
     limits: Limits,
     revoked: Revoked,
+    turn: Option<Arc<Turn>>,
     draining: watch::Receiver<bool>,
     /// Held by every session, so that a stop can wait for the last.
     #[expect(dead_code, reason = "its drop is what counts")]
@@ -48,8 +50,21 @@ impl Signaling {
     ) -> (Self, Sessions) {
         let (sender, alive) = mpsc::channel(1);
         let keys = Arc::new(keys);
-        let signaling = Self { rooms, keys, limits, revoked, draining, alive: sender };
+        let signaling = Self { rooms, keys, limits, revoked, turn: None, draining, alive: sender };
         (signaling, Sessions { alive })
+    }
+
+    /// The same, with a TURN server for clients whose network lets nothing else through.
+    #[must_use]
+    pub fn with_turn(self, turn: Option<Turn>) -> Self {
+        Self { turn: turn.map(Arc::new), ..self }
+    }
+
+    /// ICE servers for this person, with credentials that begin to age now.
+    #[must_use]
+    pub fn ice_servers(&self, user: &UserId) -> Vec<IceServer> {
+        let now_s = self.rooms.clock().now_ms() / 1000;
+        self.turn.iter().map(|turn| turn.ice_server(user, now_s)).collect()
     }
 
     /// The rooms.

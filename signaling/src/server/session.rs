@@ -241,13 +241,14 @@ impl<A> Session<A> {
             adult: who.adult,
         };
         tracing::debug!(conn = self.conn.0, user = %who.user, client = %hello.client, "hello");
+        let ice_servers = self.signaling.ice_servers(&who.user);
         self.who = Some((claims, who));
         self.admission = None;
         Ok(Answer::Welcome(Box::new(Welcome {
             conn_id: format!("c{}", self.conn.0),
             you,
             limits: self.limits(),
-            ice_servers: Vec::new(),
+            ice_servers,
         })))
     }
 

@@ -4,11 +4,11 @@ use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{OriginalUri, Path, Query, State};
-use axum::http::header::{CONTENT_TYPE, ETAG, LOCATION};
+use axum::http::header::{CONTENT_TYPE, ETAG, HeaderName, LINK, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::{AppendHeaders, IntoResponse, Response};
 use serde::Deserialize;
-use signaling::protocol::{Answer, Code, Command, MediaOffer, RoomId};
+use signaling::protocol::{Answer, Code, Command, IceServer, MediaOffer, RoomId};
 use signaling::room::{Carrier, Identity};
 
 use super::super::serve::Connection;
@@ -148,6 +148,8 @@ impl Whip {
         }
         let room = RoomId::new(room).map_err(|_| Code::RoomNotFound)?;
         let user = who.user.clone();
+        let servers = self.signaling.ice_servers(&user);
+        let links: Vec<_> = servers.iter().flat_map(ice_server_links).collect();
         let participant = self.signaling.rooms().enter(&room, who, carrier).await?;
         let command = Command::MediaOffer(MediaOffer { sdp: offer });
         let Answer::Media(answered) = participant.command(command).await? else {
@@ -174,8 +176,21 @@ impl Whip {
             (LOCATION, format!("/{base}/{room}/{id}")),
             (ETAG, format!("\"{tag}\"")),
         ];
-        Ok((StatusCode::CREATED, headers, answered.sdp).into_response())
+        Ok((StatusCode::CREATED, headers, AppendHeaders(links), answered.sdp).into_response())
     }
+}
+
+/// The `Link` headers of an ICE server, one for each URL (RFC 9725 section 4.6). Neither a checked URL
+/// nor what we make of an id holds what would have to be escaped.
+fn ice_server_links(server: &IceServer) -> impl Iterator<Item = (HeaderName, String)> {
+    let credentials = match (&server.username, &server.credential) {
+        (Some(username), Some(credential)) => format!(
+            "; username=\"{username}\"; credential=\"{credential}\"; credential-type=\"password\""
+        ),
+        _ => String::new(),
+    };
+    let links = server.urls.iter();
+    links.map(move |url| (LINK, format!("<{url}>; rel=\"ice-server\"{credentials}")))
 }
 
 /// Our user name fragment in our own answer.
