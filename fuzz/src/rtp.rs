@@ -1,6 +1,6 @@
 //! RTP, RTCP and payload descriptors: no panic, nothing outside the input, every walk ends.
 
-use greenroom::rtp::codec::{PictureShift, describe, patch};
+use greenroom::rtp::codec::{PictureShift, describe, patch, picture_sizes};
 use greenroom::rtp::dependency::Reader;
 use greenroom::rtp::extensions::{AudioLevel, token, transport_sequence};
 use greenroom::rtp::packet::{PacketKind, RtpHeader};
@@ -142,6 +142,9 @@ pub fn dependency(data: &[u8]) {
 
 /// Patching there and back restores the payload and touches nothing behind the announced prefix.
 fn descriptor(codec: Codec, data: &[u8]) {
+    for size in picture_sizes(codec, data).into_iter().flatten() {
+        assert!(size.area() > 0);
+    }
     let Ok(facts) = describe(codec, data) else { return };
     let prefix_len = facts.patch_len();
     assert!(prefix_len <= data.len());

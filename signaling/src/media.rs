@@ -47,6 +47,15 @@ impl Seat {
     pub const MAX_GUEST: u8 = 8;
 }
 
+/// How large a viewer shows a seat's picture, in device pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TileSize {
+    /// Width, at least 1.
+    pub width: u16,
+    /// Height, at least 1.
+    pub height: u16,
+}
+
 /// Audio or video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MediaKind {
@@ -251,6 +260,24 @@ pub enum MediaCommand {
         backstage: bool,
         /// As in `OpenWatch`.
         own_seat: Option<Seat>,
+    },
+    /// How large a viewer shows a seat: it is sent no larger picture than that needs.
+    PreferLayer {
+        /// The watch transport.
+        transport: TransportId,
+        /// The seat, whoever fills it.
+        seat: Seat,
+        /// `None` = the best.
+        size: Option<TileSize>,
+    },
+    /// Stop sending a viewer the video of seats it does not show, or begin again. Sound goes on.
+    PauseVideo {
+        /// The watch transport.
+        transport: TransportId,
+        /// The seats, whoever fills them.
+        seats: Vec<Seat>,
+        /// `true` = paused.
+        on: bool,
     },
     /// Send bytes on a data channel of one transport.
     SendData {

@@ -150,6 +150,14 @@ impl Director {
                 let id = transport;
                 self.to_owner(id, ShardCommand::SetViewer { id, backstage, own_seat }).await;
             }
+            MediaCommand::PreferLayer { transport, seat, size } => {
+                let id = transport;
+                self.to_owner(id, ShardCommand::PreferLayer { id, seat, size }).await;
+            }
+            MediaCommand::PauseVideo { transport, seats, on } => {
+                let id = transport;
+                self.to_owner(id, ShardCommand::PauseVideo { id, seats, on }).await;
+            }
             MediaCommand::SendData { transport, channel, bytes } => {
                 let id = transport;
                 self.to_owner(id, ShardCommand::SendData { id, channel, bytes }).await;

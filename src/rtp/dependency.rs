@@ -2,6 +2,7 @@
 //! whether a receiver may switch up with it. Only the first packet of a key frame has the templates; what comes later names
 //! one of them, so a [`Reader`] remembers them.
 
+use crate::rtp::bits::Bits;
 use crate::rtp::error::RtpError;
 
 /// Templates of a structure; template ids are counted modulo this.
@@ -71,7 +72,7 @@ impl Reader {
     /// # Errors
     /// `DependencyMalformed` when it is cut short, or its templates contradict each other.
     pub fn read(&mut self, data: &[u8]) -> Result<Option<Dependency>, RtpError> {
-        let mut bits = Bits::new(data);
+        let mut bits = Bits::new(data, RtpError::DependencyMalformed);
         let (first, last) = (bits.flag()?, bits.flag()?);
         let id = bits.take(6)? as u8;
         let number = bits.take(16)? as u16;
@@ -94,8 +95,8 @@ impl Reader {
         let Some(template) = structure.templates.get(at) else { return Ok(None) };
         let mut template = *template;
         if custom.indications {
-            for indication in template.indications.iter_mut().take(structure.targets) {
-                *indication = bits.indication()?;
+            for of_target in template.indications.iter_mut().take(structure.targets) {
+                *of_target = indication(&mut bits)?;
             }
         }
         let Template { spatial, temporal, .. } = template;
@@ -117,8 +118,8 @@ impl Structure {
         let targets = bits.take(5)? as usize + 1;
         let mut templates = read_layers(bits)?;
         for template in &mut templates {
-            for indication in template.indications.iter_mut().take(targets) {
-                *indication = bits.indication()?;
+            for of_target in template.indications.iter_mut().take(targets) {
+                *of_target = indication(bits)?;
             }
         }
         for _ in &templates {
@@ -200,47 +201,8 @@ fn target_layers(
     Ok(layers)
 }
 
-/// A walk over bits, the highest of each byte first.
-struct Bits<'a> {
-    data: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Bits<'a> {
-    const fn new(data: &'a [u8]) -> Self {
-        Self { data, at: 0 }
-    }
-
-    fn flag(&mut self) -> Result<bool, RtpError> {
-        let byte = self.data.get(self.at / 8).ok_or(RtpError::DependencyMalformed)?;
-        let bit = byte >> (7 - self.at % 8) & 1;
-        self.at += 1;
-        Ok(bit == 1)
-    }
-
-    /// The next `count` bits as a number; of more than 64 the last ones.
-    fn take(&mut self, count: u32) -> Result<u64, RtpError> {
-        let mut value = 0;
-        for _ in 0..count {
-            value = value << 1 | u64::from(self.flag()?);
-        }
-        Ok(value)
-    }
-
-    fn indication(&mut self) -> Result<Indication, RtpError> {
-        self.take(2).map(|bits| Indication(bits as u8))
-    }
-
-    /// A number below `count` in as few bits as that takes (AV1 specification 4.10.7, `ns(n)`).
-    fn below(&mut self, count: u32) -> Result<u64, RtpError> {
-        let width = u32::BITS - count.leading_zeros();
-        let short = (1_u64 << width) - u64::from(count);
-        let value = self.take(width.saturating_sub(1))?;
-        if value < short {
-            return Ok(value);
-        }
-        Ok((value << 1) + u64::from(self.flag()?) - short)
-    }
+fn indication(bits: &mut Bits<'_>) -> Result<Indication, RtpError> {
+    bits.take(2).map(|bits| Indication(bits as u8))
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ impl Sfu {
                     .enumerate()
                     .map(|(i, track)| parked(index, i, track, self.random.next()))
                     .collect();
-                Role::Watch(Watcher { backstage, own_seat, slots })
+                Role::Watch(Watcher { backstage, own_seat, views: Box::default(), slots })
             }
         };
         let session = Session {

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use signaling::media::{Audience, Channel, CloseReason, MediaKind, RoomKey, Seat, TransportId};
+use signaling::media::{
+    Audience, Channel, CloseReason, MediaKind, RoomKey, Seat, TileSize, TransportId,
+};
 
 use crate::rtp::track::{TrackIn, TrackOut};
 use crate::sfu::transport::{IceCredentials, Remote, SrtpProfiles};
@@ -104,6 +106,24 @@ pub enum ShardCommand {
         backstage: bool,
         /// Never receives this seat.
         own_seat: Option<Seat>,
+    },
+    /// See [`signaling::media::MediaCommand::PreferLayer`].
+    PreferLayer {
+        /// The watch transport.
+        id: TransportId,
+        /// The seat.
+        seat: Seat,
+        /// `None` = the best.
+        size: Option<TileSize>,
+    },
+    /// See [`signaling::media::MediaCommand::PauseVideo`].
+    PauseVideo {
+        /// The watch transport.
+        id: TransportId,
+        /// The seats.
+        seats: Vec<Seat>,
+        /// `true` = paused.
+        on: bool,
     },
     /// Send on a data channel.
     SendData {

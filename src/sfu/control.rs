@@ -57,6 +57,12 @@ impl Sfu {
                 }
                 self.fill_slots(now, index, egress);
             }
+            ShardCommand::PreferLayer { id, seat, size } => {
+                self.prefer_layer(now, id, seat, size, egress);
+            }
+            ShardCommand::PauseVideo { id, seats, on } => {
+                self.pause_video(now, id, &seats, on, egress);
+            }
             ShardCommand::SendData { id, channel, bytes } => {
                 if let Some(index) = self.session_ids.get(&id).copied() {
                     self.send_data(now, index, channel, &bytes, egress);

@@ -7,16 +7,16 @@
 
 use std::time::{Duration, Instant};
 
-use signaling::media::{MediaKind, TransportId};
+use signaling::media::{MediaKind, Seat, TileSize, TransportId};
 
 use crate::rtp::track::MAX_LAYERS;
 
-use super::bandwidth::allocation::{Choice, Demand, Layers, divide};
+use super::bandwidth::allocation::{Choice, Demand, Layers, Sizes, divide};
 use super::bandwidth::downlink::Downlink;
 use super::egress::Egress;
 use super::publication::{Publication, ids_of};
 use super::relay::RelayMessage;
-use super::session::{Place, Role};
+use super::session::{OutSlot, Place, Role, View};
 use super::slab::PublicationId;
 use super::thinning::Measured;
 use super::{Sfu, publication_mut, session_mut};
@@ -41,21 +41,25 @@ impl Sfu {
         publisher.layers_at = Some(now + MEASURE_EVERY);
         let window = MEASURE_EVERY + now.saturating_duration_since(due);
         let mut measured = [Measured::default(); MAX_LAYERS];
+        let mut sizes = [Sizes::default(); MAX_LAYERS];
         let mut shards = Vec::new();
-        for (id, measured) in ids_of(transport, MediaKind::Video).zip(&mut measured) {
+        let layers = measured.iter_mut().zip(&mut sizes);
+        for (id, (measured, sizes)) in ids_of(transport, MediaKind::Video).zip(layers) {
             let Some(publication) = self.publication_ids.get(&id) else { continue };
             let Some(publication) = publication_mut(&mut self.publications, *publication) else {
                 continue;
             };
             if let Some(intake) = &mut publication.intake {
                 *measured = intake.measure();
+                *sizes = intake.sizes;
             }
             shards.extend(publication.wanting(now));
         }
         shards.sort_unstable();
         shards.dedup();
         let known = self.layers.get(&transport).copied();
-        let layers = smoothed(known, &measured, window);
+        let mut layers = smoothed(known, &measured, window);
+        layers.sizes = sizes;
         for shard in shards {
             self.relays.push_back((shard, RelayMessage::Layers(transport, Box::new(layers))));
         }
@@ -96,17 +100,94 @@ impl Sfu {
         &mut self,
         now: Instant,
         index: u32,
+        slot: usize,
         track: PublicationId,
     ) -> Choice {
-        let Some(layers) =
-            self.layers.get(&track.transport).filter(|_| track.kind == MediaKind::Video)
-        else {
-            return Choice { layer: track.layer, ..Choice::FIRST };
+        let first = Choice { layer: track.layer, ..Choice::FIRST };
+        let layers = self.layers.get(&track.transport);
+        let Some(layers) = layers.filter(|_| track.kind == MediaKind::Video) else { return first };
+        let mut demands = self.demands(index);
+        demands.extend(self.demand(index, slot, *layers, None));
+        divide(&mut demands, self.budget(now, index));
+        let own = demands.iter().find(|demand| demand.slot == slot);
+        own.map_or(first, |demand| demand.chosen)
+    }
+
+    /// What a slot can show of a track, and how the viewer shows it.
+    fn demand(
+        &self,
+        index: u32,
+        slot: usize,
+        layers: Layers,
+        present: Option<Choice>,
+    ) -> Option<Demand> {
+        let session = self.sessions.get(index as usize)?.as_ref()?;
+        let Role::Watch(watcher) = &session.role else { return None };
+        let seat = watcher.slots.get(slot)?.track.seat;
+        let tile = watcher.view(seat).tile;
+        let chosen = present.unwrap_or(Choice::FIRST);
+        Some(Demand { slot, seat, tile, layers, present, chosen })
+    }
+
+    /// All that a viewer's video slots show now.
+    fn demands(&self, index: u32) -> Vec<Demand> {
+        let session = self.sessions.get(index as usize).and_then(Option::as_ref);
+        let Some(Role::Watch(watcher)) = session.map(|session| &session.role) else {
+            return Vec::new();
         };
-        let chosen = Choice::FIRST;
-        let mut demand = [Demand { slot: 0, layers: *layers, present: None, chosen }];
-        divide(&mut demand, self.budget(now, index));
-        demand[0].chosen
+        let shown = |(slot, out): (usize, &OutSlot)| {
+            let Place::Attached { publication, position } = out.place else { return None };
+            let publication = self.publications.get(publication as usize)?.as_ref()?;
+            let point = publication.subscriptions.get(position as usize)?.point();
+            let PublicationId { transport, kind: MediaKind::Video, layer } = publication.id else {
+                return None;
+            };
+            let layers = self.layers.get(&transport)?;
+            self.demand(index, slot, *layers, Some(Choice { layer, point }))
+        };
+        watcher.slots.iter().enumerate().filter_map(shown).collect()
+    }
+
+    /// The viewer says how large it shows a seat.
+    pub(super) fn prefer_layer(
+        &mut self,
+        now: Instant,
+        id: TransportId,
+        seat: Seat,
+        size: Option<TileSize>,
+        egress: &mut Egress<'_>,
+    ) {
+        let Some(index) = self.session_ids.get(&id).copied() else { return };
+        if let Some(view) = self.view_mut(index, seat) {
+            view.tile = size;
+            self.allocate(now, index, egress);
+        }
+    }
+
+    /// The viewer does not show the video of these seats, or shows it again.
+    pub(super) fn pause_video(
+        &mut self,
+        now: Instant,
+        id: TransportId,
+        seats: &[Seat],
+        on: bool,
+        egress: &mut Egress<'_>,
+    ) {
+        let Some(index) = self.session_ids.get(&id).copied() else { return };
+        for seat in seats {
+            if let Some(view) = self.view_mut(index, *seat) {
+                view.paused = on;
+            }
+        }
+        self.fill_slots(now, index, egress);
+        self.allocate(now, index, egress);
+    }
+
+    fn view_mut(&mut self, index: u32, seat: Seat) -> Option<&mut View> {
+        match &mut session_mut(&mut self.sessions, index)?.role {
+            Role::Watch(watcher) => watcher.views.get_mut(usize::from(seat.0)),
+            Role::Publish(_) => None,
+        }
     }
 
     /// Bits per second of video a viewer's network takes; `None` = its client tells us nothing.
@@ -177,34 +258,10 @@ impl Sfu {
     /// Choose a layer for each of a viewer's slots, and let those that change wait for it.
     pub(super) fn allocate(&mut self, now: Instant, index: u32, egress: &mut Egress<'_>) {
         let budget = self.budget(now, index);
-        let Some(session) = session_mut(&mut self.sessions, index) else { return };
-        let Role::Watch(watcher) = &session.role else { return };
-        let mut demands = Vec::new();
-        for (slot, out) in watcher.slots.iter().enumerate() {
-            let Place::Attached { publication, position } = out.place else { continue };
-            let Some(Some(publication)) = self.publications.get(publication as usize) else {
-                continue;
-            };
-            let subscription = publication.subscriptions.get(position as usize);
-            let Some(point) = subscription.map(|subscription| subscription.point()) else {
-                continue;
-            };
-            let PublicationId { transport, kind: MediaKind::Video, layer } = publication.id else {
-                continue;
-            };
-            if let Some(layers) = self.layers.get(&transport) {
-                let present = Choice { layer, point };
-                demands.push(Demand {
-                    slot,
-                    layers: *layers,
-                    present: Some(present),
-                    chosen: present,
-                });
-            }
-        }
+        let mut demands = self.demands(index);
         divide(&mut demands, budget);
         if let Some(downlink) = self.downlink_mut(index) {
-            let best: u64 = demands.iter().map(|demand| demand.layers.best_bps()).sum();
+            let best: u64 = demands.iter().map(Demand::best_bps).sum();
             let given: u64 = demands.iter().map(Demand::chosen_bps).sum();
             downlink.set_wanted(now, best + 2 * SOUND_BPS, given, budget.unwrap_or(u64::MAX));
             self.schedule_session(now, index);

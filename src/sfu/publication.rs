@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use signaling::media::{MediaKind, TransportId};
 
-use crate::rtp::codec::{self, FrameFacts};
+use crate::rtp::codec::{self, FrameFacts, PictureSizes};
 use crate::rtp::dependency;
 use crate::rtp::extensions::Elements;
 use crate::rtp::packet::RtpHeader;
 use crate::rtp::seq::timestamp_is_newer;
 use crate::rtp::track::{Codec, MAX_LAYERS, TrackIn};
 
+use super::bandwidth::allocation::Sizes;
 use super::drop_reason::DropReason;
 use super::picture::PicturePatch;
 use super::receiver::{Arrival, Receiver};
@@ -200,6 +201,8 @@ pub struct Intake {
     pub epoch: u32,
     /// The room was told that this kind is ready.
     pub ready: bool,
+    /// How large its pictures are, as its key frames say.
+    pub sizes: Sizes,
     building: Option<Arc<Slab>>,
     spacing: Spacing,
     /// What each operating point leaves out of the stream, and takes of its rate.
@@ -257,6 +260,7 @@ impl Intake {
             receiver: None,
             epoch: 0,
             ready: false,
+            sizes: Sizes::default(),
             building: None,
             spacing: Spacing::default(),
             layers: LayerCounter::default(),
@@ -270,6 +274,7 @@ impl Intake {
         self.epoch = self.epoch.wrapping_add(1);
         self.building = None;
         self.last_frame = None;
+        self.sizes = Sizes::default();
         self.layers.begin_anew();
         self.dependencies = dependency::Reader::default();
     }
@@ -280,6 +285,19 @@ impl Intake {
         self.receiver = None;
         self.new_epoch();
         ring.clear();
+    }
+
+    /// A key frame says how large its pictures are. Of spatial layers above those told apart the largest counts.
+    fn note_sizes(&mut self, told: &PictureSizes) {
+        let Some(largest) = told.iter().flatten().next_back() else { return };
+        let mut below = None;
+        for (size, told) in self.sizes.iter_mut().zip(told) {
+            below = told.or(below);
+            *size = below;
+        }
+        if let Some(top) = self.sizes.last_mut() {
+            *top = Some(*largest);
+        }
     }
 
     /// Bytes of the datagrams that went on, since this was asked last, and what operating points take of them.
@@ -361,6 +379,7 @@ impl Publication {
         let sequence = receiver.without_padding(sequence).ok_or(DropReason::TooLate)?;
         if facts.key_frame_start {
             key_frame.served();
+            intake.note_sizes(&codec::picture_sizes(codec, payload));
         }
         let became_ready = !intake.ready && (id.kind == MediaKind::Audio || facts.key_frame_start);
         intake.ready |= became_ready;

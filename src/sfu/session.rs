@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use signaling::media::{RoomKey, Seat, TransportId};
+use signaling::media::{RoomKey, Seat, TileSize, TransportId};
 
 use crate::rtp::track::TrackOut;
 
@@ -55,8 +55,27 @@ pub struct Watcher {
     pub backstage: bool,
     /// Never receives this seat.
     pub own_seat: Option<Seat>,
+    /// How it shows each seat.
+    pub views: Box<[View; Seat::COUNT]>,
     /// One per m-line the peer accepted.
     pub slots: Vec<OutSlot>,
+}
+
+impl Watcher {
+    /// How it shows a seat.
+    #[must_use]
+    pub fn view(&self, seat: Seat) -> View {
+        self.views.get(usize::from(seat.0)).copied().unwrap_or_default()
+    }
+}
+
+/// How a viewer shows a seat, whoever fills it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct View {
+    /// How large; `None` = it did not say.
+    pub tile: Option<TileSize>,
+    /// Its video is not shown, and not sent.
+    pub paused: bool,
 }
 
 /// One slot: either parked here, or attached to the publication that fills it.

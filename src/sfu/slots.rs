@@ -111,7 +111,9 @@ impl Sfu {
         let wanted =
             self.stages.get(&session.room).filter(|_| session.is_connected()).and_then(|stage| {
                 let (seat, kind) = (out.track.seat, out.track.kind);
-                stage.publication(seat, kind, watcher.backstage, watcher.own_seat)
+                let hidden = kind == MediaKind::Video && watcher.view(seat).paused;
+                let shown = stage.publication(seat, kind, watcher.backstage, watcher.own_seat);
+                shown.filter(|_| !hidden)
             });
         let present = match out.place {
             Place::Attached { publication, .. } => {
@@ -125,7 +127,7 @@ impl Sfu {
         }
         self.detach(index, slot);
         if let Some(id) = wanted {
-            let choice = self.first_choice(now, index, id);
+            let choice = self.first_choice(now, index, slot, id);
             if let Some(OutSlot { place: Place::Parked(subscription), .. }) =
                 self.slot_mut(index, slot)
             {

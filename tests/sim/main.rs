@@ -8,6 +8,7 @@ mod media;
 mod pacing;
 mod peer;
 mod tracks;
+mod views;
 mod world;
 
 use std::time::Duration;

@@ -54,6 +54,8 @@ pub struct Publish {
     packets: u16,
     /// Packets of a key frame, if it is larger.
     pub key_packets: Option<u16>,
+    /// Width and height that its key frames tell, if it has no layers inside.
+    pub size: Option<(u16, u16)>,
     /// Payload bytes of the second packet of each frame, if not those of the others.
     pub second: Option<usize>,
     next_frame: Instant,
@@ -135,6 +137,7 @@ impl Publish {
             frame: 0,
             packets,
             key_packets: None,
+            size: None,
             second: None,
             next_frame: now,
             key_frame_wanted: true,
@@ -230,7 +233,15 @@ impl Publish {
         let first = 0x80 | (u8::from(start) << 4);
         let inter = u8::from(!(key_frame && start));
         match self.inside {
-            None => vec![first, 0x80, high, low, inter],
+            None => {
+                let mut bytes = vec![first, 0x80, high, low, inter];
+                if let (0, Some((width, height))) = (inter, self.size) {
+                    // RFC 6386 section 9.1.
+                    bytes.extend_from_slice(&[0, 0, 0x9d, 0x01, 0x2a]);
+                    bytes.extend([width, height].iter().flat_map(|side| side.to_le_bytes()));
+                }
+                bytes
+            }
             Some(Inside::Temporal) => {
                 let sync = u8::from(temporal > 0) << 5;
                 vec![first, 0xe0, high, low, tl0, temporal << 6 | sync, inter]
@@ -489,10 +500,12 @@ pub fn facts(payload: &[u8]) -> (u32, u16, u16, bool) {
         0xe0 => 7,
         _ => 5,
     };
+    let header = payload[behind - 1];
+    let sized = !vp9 && payload[behind + 2..behind + 5] == [0x9d, 0x01, 0x2a];
+    let behind = if sized { behind + 9 } else { behind };
     let word = |at: usize| u16::from_be_bytes([payload[behind + at], payload[behind + at + 1]]);
     let frame = u32::from(word(0)) << 16 | u32::from(word(2));
     assert!(payload[behind + 8..].iter().all(|b| *b == frame as u8), "the filler arrived as sent");
-    let header = payload[behind - 1];
     let key_frame = if vp9 {
         payload[0] & 0x08 != 0 && payload[3] >> 1 & 7 == 0 && header == 0x82
     } else {

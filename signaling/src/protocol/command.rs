@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::media::{Seat, TileSize};
+
 use super::{
     Code, Empty, GiftId, GuestId, GuestMedia, GuestPolicyPatch, Key, Kind, Refusal, RoomId,
     TransportRef, UserId,
@@ -18,6 +20,10 @@ pub const TITLE_LEN: usize = 64;
 pub const GIFT_COUNT: u32 = 999;
 /// The largest `n` of one `like`.
 pub const LIKES: u32 = 15;
+/// The largest `w` and `h` of one `layer.prefer`.
+pub const TILE_SIDE: u32 = 16_384;
+/// The most seats of one `media.pause`: the host, eight guests, the screen.
+pub const PAUSE_SEATS: usize = Seat::COUNT;
 /// The most chat messages of one `chat.history`.
 pub const HISTORY: usize = 50;
 /// The longest resume token and version string.
@@ -100,6 +106,12 @@ commands! {
     MediaUnpublish "media.unpublish" Empty;
     /// Mute or unmute myself.
     MediaMute "media.mute" MediaMute;
+    /// How large I show a seat, so that I am not sent more than that needs. It holds for my present watch connection, whoever
+    /// fills the seat.
+    LayerPrefer "layer.prefer" LayerPrefer;
+    /// Which seats I do not show: no video of them is sent, sound goes on. It holds for my present watch connection, whoever
+    /// fills the seats.
+    MediaPause "media.pause" MediaPause;
     /// Accepted and ignored: the server is ICE-lite and needs no candidates.
     MediaCandidate "media.candidate" Empty;
     /// Who is here (staff).
@@ -194,6 +206,8 @@ impl Command {
             Self::GuestRequest(request) => fits(&request.note, NOTE_LEN, "note"),
             Self::GuestInvite(invite) => fits(&invite.message, NOTE_LEN, "message"),
             Self::MediaMute(mute) => some(&mute.kinds),
+            Self::LayerPrefer(prefer) => prefer.check(),
+            Self::MediaPause(pause) => pause.check(),
             Self::GuestMute(mute) => some(&mute.kinds),
             Self::GuestAllowUnmute(unmute) => some(&unmute.kinds),
             Self::GuestRequestUnmute(unmute) => some(&unmute.kinds),
@@ -359,6 +373,69 @@ pub struct MediaMute {
     pub kinds: Vec<Kind>,
     /// `true` = muted.
     pub on: bool,
+}
+
+/// Data of `layer.prefer`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LayerPrefer {
+    /// 0 = host, 1-8 = guests, 9 = the host's screen.
+    pub seat: u8,
+    /// Width of its tile in device pixels, at most 16384; 0 with `h` 0 = as large as there is.
+    pub w: u32,
+    /// Height of its tile in device pixels, at most 16384.
+    pub h: u32,
+}
+
+impl LayerPrefer {
+    /// The tile; `None` = as large as there is.
+    #[must_use]
+    pub fn size(&self) -> Option<TileSize> {
+        let side = |n: u32| u16::try_from(n).ok().filter(|n| *n > 0);
+        Some(TileSize { width: side(self.w)?, height: side(self.h)? })
+    }
+
+    fn check(&self) -> Result<(), Refusal> {
+        seat_exists(self.seat)?;
+        if (self.w, self.h) == (0, 0) {
+            return Ok(());
+        }
+        within(self.w.into(), TILE_SIDE.into(), "w")?;
+        within(self.h.into(), TILE_SIDE.into(), "h")
+    }
+}
+
+/// Data of `media.pause`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MediaPause {
+    /// The seats, numbered as in `layer.prefer`; absent = all, also those that are filled later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seats: Option<Vec<u8>>,
+    /// `true` = paused.
+    pub on: bool,
+}
+
+impl MediaPause {
+    /// The seats.
+    #[must_use]
+    pub fn seats(&self) -> Vec<Seat> {
+        match &self.seats {
+            Some(seats) => seats.iter().copied().map(Seat).collect(),
+            None => (0..Seat::COUNT as u8).map(Seat).collect(),
+        }
+    }
+
+    fn check(&self) -> Result<(), Refusal> {
+        let Some(seats) = &self.seats else { return Ok(()) };
+        within(seats.len() as u64, PAUSE_SEATS as u64, "seats")?;
+        seats.iter().try_for_each(|seat| seat_exists(*seat))
+    }
+}
+
+fn seat_exists(seat: u8) -> Result<(), Refusal> {
+    if usize::from(seat) < Seat::COUNT {
+        return Ok(());
+    }
+    Err(Refusal::new(Code::SeatNotFound).detail("seat", seat))
 }
 
 /// Data of `guest.request`.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::economy::GiftOrder;
-use crate::media::{Audience as SeatAudience, Channel, CloseReason, MediaKind, Seat, TransportId};
+use crate::media::{
+    Audience as SeatAudience, Channel, CloseReason, MediaKind, Seat, TileSize, TransportId,
+};
 use crate::protocol::{
     Answer, ByeReason, EventMessage, GuestEnd, GuestId, Joined, Kind, Refusal, RoomId, Summary,
     UserId,
@@ -178,6 +180,16 @@ pub enum MediaAsk {
         transport: TransportId,
         backstage: bool,
         own_seat: Option<Seat>,
+    },
+    PreferLayer {
+        transport: TransportId,
+        seat: Seat,
+        size: Option<TileSize>,
+    },
+    PauseVideo {
+        transport: TransportId,
+        seats: Vec<Seat>,
+        on: bool,
     },
     SendData {
         transport: TransportId,

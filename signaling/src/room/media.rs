@@ -314,6 +314,18 @@ impl Room {
         Ok(Answer::EMPTY)
     }
 
+    /// Tell the media plane how this connection shows what it watches. A connection without media has nothing to show.
+    pub(super) fn shown(
+        &mut self,
+        conn: ConnId,
+        ask: impl FnOnce(TransportId) -> MediaAsk,
+    ) -> Result<Answer, Refusal> {
+        let watch = self.conns.get(&conn).and_then(|conn| conn.watch);
+        let transport = watch.ok_or(Code::NotFound)?;
+        self.out.push(Effect::Media(ask(transport)));
+        Ok(Answer::EMPTY)
+    }
+
     pub(super) fn media_answer(&mut self, to: ReplyTo, answer: MediaAnswerData) -> Vec<Effect> {
         let transport = answer.transport.0;
         if self.watchers.get(&transport) != Some(&to.conn) {

@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 use crate::chat::Chat;
 use crate::economy::Catalogue;
-use crate::media::{Channel, MediaEvent, TransportId};
+use crate::media::{Channel, MediaEvent, Seat, TransportId};
 use crate::moderation::Moderation;
 use crate::protocol::{
     Answer, ByeReason, Code, Command, EndReason, Envelope, EventMessage, GuestPolicy, Person,
@@ -303,6 +303,14 @@ impl Room {
             C::RoomUpdate(update) => self.update(user, update),
             C::MediaUnpublish(_) => self.unpublish(conn),
             C::MediaMute(mute) => self.mute_self(user, &mute.kinds, mute.on),
+            C::LayerPrefer(prefer) => {
+                let (seat, size) = (Seat(prefer.seat), prefer.size());
+                self.shown(conn, |transport| MediaAsk::PreferLayer { transport, seat, size })
+            }
+            C::MediaPause(pause) => {
+                let (seats, on) = (pause.seats(), pause.on);
+                self.shown(conn, |transport| MediaAsk::PauseVideo { transport, seats, on })
+            }
             C::MemberList(_) => self.member_list(user),
             C::ChatSend(chat) => self.chat_send(user, chat),
             C::ChatHistory(ask) => Ok(self.chat_history(&ask)),

@@ -119,6 +119,12 @@ fn unanswered(room: RoomKey, ask: MediaAsk) -> Ask {
         MediaAsk::SetViewer { transport, backstage, own_seat } => {
             Ask::Sent(MediaCommand::SetViewer { transport, backstage, own_seat })
         }
+        MediaAsk::PreferLayer { transport, seat, size } => {
+            Ask::Sent(MediaCommand::PreferLayer { transport, seat, size })
+        }
+        MediaAsk::PauseVideo { transport, seats, on } => {
+            Ask::Sent(MediaCommand::PauseVideo { transport, seats, on })
+        }
         MediaAsk::SendData { transport, channel, bytes } => {
             Ask::Sent(MediaCommand::SendData { transport, channel, bytes })
         }

@@ -1,6 +1,7 @@
 //! AV1 aggregation header and OBU elements (AOM "RTP Payload Format For AV1" 1.0, section 4).
 
-use crate::rtp::codec::FrameFacts;
+use crate::rtp::bits::Bits;
+use crate::rtp::codec::{FrameFacts, PictureSize};
 use crate::rtp::cursor::Cursor;
 use crate::rtp::error::RtpError;
 
@@ -14,27 +15,114 @@ const OBU_EXTENSION: u8 = 0x04;
 /// Bytes of the longest LEB128 number the AV1 specification allows.
 const MAX_LEB128_BYTES: u32 = 8;
 
+/// S bit of an OBU header: its length follows.
+const OBU_HAS_SIZE: u8 = 0x02;
+/// Levels above this have a tier (AV1 specification 5.5.1).
+const HIGHEST_LEVEL_WITHOUT_TIER: u64 = 7;
+
 pub(super) fn describe(payload: &[u8]) -> Result<FrameFacts, RtpError> {
+    let mut facts = FrameFacts::default();
+    let mut sequence_header = false;
+    let aggregation = walk(payload, |obu| {
+        sequence_header |= read_obu(obu, &mut facts)?;
+        Ok(())
+    })?;
+    facts.frame_start = aggregation & CONTINUES == 0;
+    facts.key_frame_start =
+        facts.frame_start && (aggregation & NEW_SEQUENCE != 0 || sequence_header);
+    Ok(facts)
+}
+
+/// Width and height by a packet's sequence header: the largest that its frames have.
+pub(super) fn picture_size(payload: &[u8]) -> Result<PictureSize, RtpError> {
+    let mut size = Err(RtpError::DescriptorTooShort);
+    walk(payload, |obu| {
+        let kind = obu.first().map(|header| header >> 3 & 0x0f);
+        if kind == Some(OBU_SEQUENCE_HEADER) {
+            size = read_sequence_header(obu);
+        }
+        Ok(())
+    })?;
+    size
+}
+
+/// Give each OBU that begins in this packet to `each`; the aggregation header.
+fn walk(
+    payload: &[u8],
+    mut each: impl FnMut(&[u8]) -> Result<(), RtpError>,
+) -> Result<u8, RtpError> {
     let mut cursor = Cursor::new(payload, RtpError::DescriptorTooShort);
     let aggregation = cursor.u8()?;
     let continues = aggregation & CONTINUES != 0;
     let announced = usize::from((aggregation >> 4) & 0x03);
-    let mut facts = FrameFacts { frame_start: !continues, ..FrameFacts::default() };
-    let mut sequence_header = false;
     let mut index = 0;
     // W=0: every element has a length, until the end. W=1..3: that many, the last without length.
     while if announced == 0 { cursor.remaining() > 0 } else { index < announced } {
         index += 1;
         let element = if index == announced { cursor.rest() } else { read_element(&mut cursor)? };
         if index > 1 || !continues {
-            sequence_header |= read_obu(element, &mut facts)?;
+            each(element)?;
         }
     }
     if index == 0 {
         return Err(RtpError::DescriptorTooShort);
     }
-    facts.key_frame_start = !continues && (aggregation & NEW_SEQUENCE != 0 || sequence_header);
-    Ok(facts)
+    Ok(aggregation)
+}
+
+/// AV1 specification 5.5.1, up to the largest frame.
+fn read_sequence_header(obu: &[u8]) -> Result<PictureSize, RtpError> {
+    let short = RtpError::DescriptorTooShort;
+    let mut cursor = Cursor::new(obu, short);
+    let header = cursor.u8()?;
+    if header & OBU_EXTENSION != 0 {
+        cursor.u8()?;
+    }
+    if header & OBU_HAS_SIZE != 0 {
+        read_leb128(&mut cursor)?;
+    }
+    let mut bits = Bits::new(cursor.rest(), short);
+    // Profile, still_picture; then reduced_still_picture_header.
+    bits.take(4)?;
+    if bits.flag()? {
+        bits.take(5)?;
+    } else {
+        skip_operating_points(&mut bits)?;
+    }
+    let (across, down) = (bits.take(4)? as u32 + 1, bits.take(4)? as u32 + 1);
+    PictureSize::new(bits.take(across)? + 1, bits.take(down)? + 1).ok_or(short)
+}
+
+fn skip_operating_points(bits: &mut Bits<'_>) -> Result<(), RtpError> {
+    let mut delay_bits = None;
+    // timing_info_present_flag
+    if bits.flag()? {
+        bits.take(64)?;
+        if bits.flag()? {
+            bits.golomb()?;
+        }
+        // decoder_model_info_present_flag
+        if bits.flag()? {
+            delay_bits = Some(bits.take(5)? as u32 + 1);
+            bits.take(42)?;
+        }
+    }
+    let display_delay = bits.flag()?;
+    for _ in 0..=bits.take(5)? {
+        bits.take(12)?;
+        if bits.take(5)? > HIGHEST_LEVEL_WITHOUT_TIER {
+            bits.flag()?;
+        }
+        if let Some(delay_bits) = delay_bits
+            && bits.flag()?
+        {
+            bits.take(2 * delay_bits + 1)?;
+        }
+        if display_delay && bits.flag()? {
+            bits.take(4)?;
+        }
+    }
+    Ok(())
 }
 
 /// Note the layer ids of an OBU; `true` for a sequence header.

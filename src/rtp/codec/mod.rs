@@ -71,6 +71,34 @@ impl FrameFacts {
     }
 }
 
+/// Spatial layers that a payload can name (RFC 9628: three bits).
+pub const SPATIAL_LAYERS: usize = 8;
+
+/// Width and height of each spatial layer's picture; the first is that of a stream without spatial layers.
+pub type PictureSizes = [Option<PictureSize>; SPATIAL_LAYERS];
+
+/// Width and height of a coded picture, in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PictureSize {
+    /// Width; before any rotation for display.
+    pub width: u16,
+    /// Height.
+    pub height: u16,
+}
+
+impl PictureSize {
+    /// `None` where a side does not fit, or is negative after cropping.
+    fn new(width: u64, height: u64) -> Option<Self> {
+        Some(Self { width: width.try_into().ok()?, height: height.try_into().ok()? })
+    }
+
+    /// Pixels.
+    #[must_use]
+    pub fn area(self) -> u32 {
+        u32::from(self.width) * u32::from(self.height)
+    }
+}
+
 /// What a subscription adds to the numbers of its source, so that they go on without a jump across
 /// switches. Wrapping arithmetic: a negative shift is its two's complement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -99,6 +127,30 @@ pub fn describe(codec: Codec, payload: &[u8]) -> Result<FrameFacts, RtpError> {
         Codec::H264 => h264::describe(payload),
         Codec::Av1 => av1::describe(payload),
     }
+}
+
+/// Read how large the pictures are that begin with this packet, which [`FrameFacts::key_frame_start`] says of itself: VP8
+/// key frame header (RFC 6386 9.1), VP9 scalability structure (RFC 9628 4.2.1) or uncompressed header, H.264 sequence
+/// parameter set (ITU-T H.264 7.3.2.1.1), AV1 sequence header (AV1 specification 5.5.1). `None` where the packet does not say,
+/// or contradicts itself.
+#[must_use]
+pub fn picture_sizes(codec: Codec, payload: &[u8]) -> PictureSizes {
+    let one = |size: Result<PictureSize, RtpError>| {
+        size.map(|size| {
+            let mut sizes = PictureSizes::default();
+            sizes[0] = Some(size);
+            sizes
+        })
+    };
+    let sizes = match codec {
+        Codec::Opus => return PictureSizes::default(),
+        Codec::Vp8 => one(vp8::picture_size(payload)),
+        Codec::Vp9 => vp9::picture_sizes(payload),
+        Codec::H264 => one(h264::picture_size(payload)),
+        Codec::Av1 => one(av1::picture_size(payload)),
+    };
+    let real = |size: &PictureSize| size.area() > 0;
+    sizes.unwrap_or_default().map(|size| size.filter(real))
 }
 
 /// Shift the picture numbers of a payload described by `facts`. `payload` is the payload or its

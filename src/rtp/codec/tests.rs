@@ -211,12 +211,71 @@ fn patching_keeps_the_width_and_wraps() {
     assert_eq!(narrow, [0x90, 0x80, 0x7f, 0x01]);
 }
 
+/// Of one picture.
+fn size(codec: Codec, payload: &[u8]) -> Option<(u16, u16)> {
+    let [first, more @ ..] = picture_sizes(codec, payload);
+    assert_eq!(more, [None; SPATIAL_LAYERS - 1]);
+    first.map(|size| (size.width, size.height))
+}
+
+#[test]
+fn key_frames_of_ffmpeg_tell_their_size() {
+    let vp8 = [0x90, 0x80, 0x80, 0, 0x30, 0x55, 0, 0x9d, 1, 0x2a, 0x40, 1, 0xb4, 0];
+    let vp9 = [0x08, 0xa2, 0x49, 0x83, 0x42, 0xe0, 0x13, 0xf0, 0x0b, 0x36];
+    let h264 = [
+        0x18, 0, 0x19, 0x67, 0x42, 0xc0, 0x0c, 0xd9, 0x01, 0x41, 0x9f, 0x9f, 0x01, 0x10, 0, 0,
+        0x03, 0, 0x10, 0, 0, 0x03, 0x01, 0xe8, 0xf1, 0x42, 0xa4, 0x80,
+    ];
+    let av1 =
+        [0x68, 0x0e, 0x08, 0x20, 0, 0, 0x04, 0x3c, 0xfe, 0xcc, 0xda, 0xf9, 0x20, 0x21, 0xa0, 0x04];
+    let frames: [(Codec, &[u8]); 4] =
+        [(Codec::Vp8, &vp8), (Codec::Vp9, &vp9), (Codec::H264, &h264), (Codec::Av1, &av1)];
+    for (codec, payload) in frames {
+        assert_eq!(size(codec, payload), Some((320, 180)), "{codec:?}");
+        for len in 0..payload.len() {
+            let found = size(codec, &payload[..len]);
+            assert!(found.is_none() || found == Some((320, 180)), "{codec:?} cut at {len}");
+        }
+    }
+    assert_eq!(size(Codec::Vp8, &[0x10, 0x30, 0x55, 0, 0x9d, 1, 0x2b, 0x40, 1, 0xb4, 0]), None);
+    assert_eq!(
+        size(Codec::Vp8, &[0x10, 0x30, 0x55, 0, 0x9d, 1, 0x2a, 0, 0, 0xb4, 0]),
+        None,
+        "0 wide"
+    );
+    assert_eq!(size(Codec::H264, &[0x65, 0x88, 0x84]), None, "an IDR slice");
+}
+
+#[test]
+fn a_scalability_structure_tells_all_sizes() {
+    let payload =
+        [0xaa, 0x81, 0x02, 0x10, 0x55, 0x38, 0, 10, 0, 20, 0, 30, 0, 40, 1, 0x04, 1, 0x82, 0x49];
+    let found = picture_sizes(Codec::Vp9, &payload);
+    let size = |width, height| Some(PictureSize { width, height });
+    assert_eq!(found[..3], [size(10, 20), size(30, 40), None]);
+}
+
+#[test]
+fn parameter_sets_of_the_high_profile_and_hostile_ones() {
+    let high = [
+        0x67, 0x64, 0x00, 0x28, 0xac, 0xd9, 0x40, 0x78, 0x02, 0x27, 0xe5, 0xc0, 0x44, 0, 0, 0x03,
+        0, 0x04, 0, 0, 0x03, 0, 0xf0, 0x3c, 0x60, 0xc6, 0x58,
+    ];
+    assert_eq!(size(Codec::H264, &high), Some((1_920, 1_080)));
+    // Zeros without an end, and ones without an end.
+    assert_eq!(size(Codec::H264, &[&[0x67, 0x64, 0, 0x28][..], &[0; 1_000]].concat()), None);
+    let ones = [&[0x67, 0x42, 0, 0x28][..], &[0xff; 1_000]].concat();
+    assert_eq!(size(Codec::H264, &ones), Some((16, 16)), "the least there is");
+}
+
 proptest! {
     #[test]
     fn any_bytes_of_any_codec_are_described_within_bounds(
         payload in proptest::collection::vec(any::<u8>(), 0..80),
     ) {
         for codec in VIDEO {
+            let sizes = picture_sizes(codec, &payload);
+            prop_assert!(sizes.into_iter().flatten().all(|size| size.area() > 0));
             if let Ok(found) = describe(codec, &payload) {
                 prop_assert!(found.patch_len() <= payload.len());
                 prop_assert!(!found.key_frame_start || found.frame_start);

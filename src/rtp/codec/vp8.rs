@@ -1,21 +1,41 @@
 //! VP8 payload descriptor (RFC 7741 section 4.2).
 
-use crate::rtp::codec::{FrameFacts, PictureId, Tl0PicIdx};
+use crate::rtp::codec::{FrameFacts, PictureId, PictureSize, Tl0PicIdx};
 use crate::rtp::cursor::Cursor;
 use crate::rtp::error::RtpError;
 
+/// Start code behind the frame tag of a key frame (RFC 6386 section 9.1).
+const START_CODE: [u8; 3] = [0x9d, 0x01, 0x2a];
+
 pub(super) fn describe(payload: &[u8]) -> Result<FrameFacts, RtpError> {
     let mut cursor = Cursor::new(payload, RtpError::DescriptorTooShort);
-    let first = cursor.u8()?;
-    let starts_partition_zero = first & 0x10 != 0 && first & 0x07 == 0;
-    let mut facts = FrameFacts { discardable: first & 0x20 != 0, ..FrameFacts::default() };
-    if first & 0x80 != 0 {
-        read_extension(&mut cursor, &mut facts)?;
-    }
+    let mut facts = read_descriptor(&mut cursor)?;
     // A descriptor without a VP8 byte behind it carries nothing.
     let frame_tag = cursor.u8()?;
-    facts.frame_start = starts_partition_zero;
-    facts.key_frame_start = starts_partition_zero && frame_tag & 0x01 == 0;
+    facts.key_frame_start = facts.frame_start && frame_tag & 0x01 == 0;
+    Ok(facts)
+}
+
+/// Width and height behind the frame tag of a key frame (RFC 6386 section 9.1), of its first packet.
+pub(super) fn picture_size(payload: &[u8]) -> Result<PictureSize, RtpError> {
+    let mut cursor = Cursor::new(payload, RtpError::DescriptorTooShort);
+    read_descriptor(&mut cursor)?;
+    cursor.take(3)?;
+    if cursor.take(3)? != START_CODE {
+        return Err(RtpError::DescriptorTooShort);
+    }
+    // Fourteen bits each, the low byte first; above them how to scale it up, which nobody does.
+    let (width, height) = (cursor.u16()?.swap_bytes(), cursor.u16()?.swap_bytes());
+    Ok(PictureSize { width: width & 0x3fff, height: height & 0x3fff })
+}
+
+fn read_descriptor(cursor: &mut Cursor<'_>) -> Result<FrameFacts, RtpError> {
+    let first = cursor.u8()?;
+    let mut facts = FrameFacts { discardable: first & 0x20 != 0, ..FrameFacts::default() };
+    if first & 0x80 != 0 {
+        read_extension(cursor, &mut facts)?;
+    }
+    facts.frame_start = first & 0x10 != 0 && first & 0x07 == 0;
     Ok(facts)
 }
 

@@ -3,7 +3,14 @@
 //! From the best down, a track is given with fewer frames first (once), then as the next cheaper picture, that with all
 //! frames first; only the cheapest picture of all is thinned as far as it goes. So 30 frames a second become 15 before the
 //! picture gets smaller, and 7 only where nothing smaller is sent.
+//!
+//! What a viewer says of its tiles caps that: no picture larger than the smallest that covers the tile.
 
+use std::cmp::Reverse;
+
+use signaling::media::{Seat, TileSize};
+
+use crate::rtp::codec::PictureSize;
 use crate::rtp::track::MAX_LAYERS;
 use crate::sfu::thinning::{LEVELS, POINTS, Point};
 
@@ -19,11 +26,22 @@ const STAY_MARGIN_PERCENT: u64 = 10;
 /// and what a layer leaves in the averages fades within seconds once it is not sent any more.
 const WORTH: u64 = 64;
 
+/// Part of a tile's width and height that a picture must have to cover it, in percent.
+///
+/// Trade: scaled up by a quarter a picture is a little soft, and mostly the next one has four times its pixels; less
+/// would be seen, more would send 1280 pixels to a tile of 700 where 640 are at hand.
+const COVERS_PERCENT: u32 = 80;
+
+/// Sizes of the pictures of one simulcast layer by spatial level; unknown until a key frame tells them.
+pub type Sizes = [Option<PictureSize>; LEVELS];
+
 /// What the layers of one track cost now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Layers {
     /// Bit/s by simulcast layer, in the order of the offer, and by operating point; headers included, 0 = not being sent.
     pub bps: [[u32; POINTS]; MAX_LAYERS],
+    /// How large their pictures are.
+    pub sizes: [Sizes; MAX_LAYERS],
 }
 
 /// What of a track a slot shows.
@@ -41,12 +59,19 @@ impl Choice {
 }
 
 impl Layers {
-    /// What can be chosen and its bit/s, the worst first.
-    fn options(&self) -> Vec<(Choice, u64)> {
+    /// What can be chosen for a tile and its bit/s, the worst first. A size that is not known is no reason to leave
+    /// something out.
+    fn options(&self, tile: Option<TileSize>) -> Vec<(Choice, u64)> {
         let mut pictures = Vec::with_capacity(MAX_LAYERS * LEVELS);
         for layer in 0..MAX_LAYERS as u8 {
             let across = |spatial| Choice { layer, point: Point { spatial, ..Point::ALL } };
             pictures.extend(self.rising(across).into_iter().map(|(choice, bps)| (bps, choice)));
+        }
+        if let Some(tile) = tile {
+            let sizes = pictures.iter().filter_map(|(_, choice)| self.size(*choice));
+            let enough = sizes.filter(|size| covers(*size, tile)).map(PictureSize::area).min();
+            let fits = |area: u32| enough.is_none_or(|enough| area <= enough);
+            pictures.retain(|(_, choice)| self.size(*choice).is_none_or(|size| fits(size.area())));
         }
         pictures.sort_by_key(|(bps, choice)| (*bps, choice.layer, choice.point.spatial));
         let mut options = Vec::with_capacity(pictures.len() * LEVELS);
@@ -85,19 +110,15 @@ impl Layers {
         self.bps.get(layer).map_or(0, |points| points[Point::ALL.index()])
     }
 
-    /// What the dearest choice costs, bit/s.
-    #[must_use]
-    pub fn best_bps(&self) -> u64 {
-        (0..MAX_LAYERS as u8)
-            .map(|layer| self.cost(Choice { layer, point: Point::ALL }))
-            .max()
-            .unwrap_or(0)
-    }
-
     /// There is more than one thing to choose from.
     #[must_use]
     pub fn is_choice(&self) -> bool {
-        self.options().len() > 1
+        self.options(None).len() > 1
+    }
+
+    fn size(&self, choice: Choice) -> Option<PictureSize> {
+        let sizes = self.sizes.get(usize::from(choice.layer))?;
+        *sizes.get(usize::from(choice.point.spatial))?
     }
 
     fn cost(&self, choice: Choice) -> u64 {
@@ -106,11 +127,20 @@ impl Layers {
     }
 }
 
+fn covers(picture: PictureSize, tile: TileSize) -> bool {
+    let enough = |has: u16, of: u16| u32::from(has) * 100 >= u32::from(of) * COVERS_PERCENT;
+    enough(picture.width, tile.width) && enough(picture.height, tile.height)
+}
+
 /// One slot that shows a track with layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Demand {
     /// Index of the slot.
     pub slot: usize,
+    /// The seat it shows.
+    pub seat: Seat,
+    /// How large the viewer shows it; `None` = it did not say.
+    pub tile: Option<TileSize>,
     /// What it can show.
     pub layers: Layers,
     /// What it shows now, if it has begun.
@@ -125,18 +155,42 @@ impl Demand {
     pub fn chosen_bps(&self) -> u64 {
         self.layers.cost(self.chosen)
     }
+
+    /// What the best for its tile costs, bit/s.
+    #[must_use]
+    pub fn best_bps(&self) -> u64 {
+        self.options().last().map_or(0, |(_, bps)| *bps)
+    }
+
+    fn options(&self) -> Vec<(Choice, u64)> {
+        self.layers.options(self.tile)
+    }
+
+    /// The most important first: a tile of twice the pixels before the other, so that a spotlight comes first;
+    /// where that does not decide, the host, its screen, then the guests. Who says nothing of a tile shows it large.
+    fn rank(&self) -> (Reverse<u32>, u8) {
+        let area = |tile: TileSize| u32::from(tile.width) * u32::from(tile.height);
+        let doublings = self.tile.map_or(u32::BITS, |tile| area(tile).checked_ilog2().unwrap_or(0));
+        let seat = match self.seat {
+            Seat::HOST => 0,
+            Seat::SCREEN => 1,
+            Seat(guest) => guest.saturating_add(1),
+        };
+        (Reverse(doublings), seat)
+    }
 }
 
-/// Choose for each demand, the most important first: all get the cheapest, whatever it costs,
-/// then what is left of `budget_bps` lifts them in order. `None` = no estimate, everybody gets the best.
+/// Choose for each demand, and put the most important first: all get the cheapest, whatever it costs, then what is left of
+/// `budget_bps` lifts them in that order. `None` = no estimate, everybody gets the best that its tile needs.
 pub fn divide(demands: &mut [Demand], budget_bps: Option<u64>) {
+    demands.sort_by_key(Demand::rank);
     let Some(budget) = budget_bps else {
         for demand in demands {
-            demand.chosen = demand.layers.options().last().map_or(demand.chosen, |(best, _)| *best);
+            demand.chosen = demand.options().last().map_or(demand.chosen, |(best, _)| *best);
         }
         return;
     };
-    let options: Vec<_> = demands.iter().map(|demand| demand.layers.options()).collect();
+    let options: Vec<_> = demands.iter().map(Demand::options).collect();
     let mut spent = 0;
     for (demand, options) in demands.iter_mut().zip(&options) {
         if let Some((cheapest, bps)) = options.iter().min_by_key(|(_, bps)| *bps) {
@@ -167,13 +221,14 @@ mod tests {
 
     /// Simulcast layers without layers inside.
     fn whole(bps: [u32; 3]) -> Layers {
-        Layers { bps: bps.map(|bps| [bps; POINTS]) }
+        Layers { bps: bps.map(|bps| [bps; POINTS]), ..Layers::default() }
     }
 
     /// One stream, bit/s by spatial layer, of which `rates` percent are sent up to each temporal layer.
     fn svc(spatial: [u32; 3], rates: [u32; 3]) -> Layers {
         let at = |point: usize| spatial[point / LEVELS] / 100 * rates[point % LEVELS];
-        Layers { bps: [std::array::from_fn(at), [0; POINTS], [0; POINTS]] }
+        let bps = [std::array::from_fn(at), [0; POINTS], [0; POINTS]];
+        Layers { bps, ..Layers::default() }
     }
 
     fn layer(layer: u8) -> Choice {
@@ -185,7 +240,8 @@ mod tests {
     }
 
     fn demand(layers: Layers, present: Option<Choice>) -> Demand {
-        Demand { slot: 0, layers, present, chosen: Choice::FIRST }
+        let seat = Seat::HOST;
+        Demand { slot: 0, seat, tile: None, layers, present, chosen: Choice::FIRST }
     }
 
     fn chosen(demands: &[Demand], budget: Option<u64>) -> Vec<Choice> {
@@ -228,7 +284,7 @@ mod tests {
 
     #[test]
     fn frames_go_first_once_then_the_picture_and_the_cheapest_is_thinned_to_the_end() {
-        let options: Vec<(Choice, u64)> = svc(CAMERA, [40, 60, 100]).options();
+        let options: Vec<(Choice, u64)> = svc(CAMERA, [40, 60, 100]).options(None);
         let expected = [
             (point(0, 0), 60_000),
             (point(0, 1), 90_000),
@@ -245,11 +301,72 @@ mod tests {
     fn levels_that_are_not_sent_are_no_choice_and_the_highest_stands_for_all_above() {
         assert!(!whole([150_000, 0, 0]).is_choice());
         assert!(!Layers::default().is_choice());
-        let options = |layers: Layers| layers.options().into_iter().map(|(choice, _)| choice);
+        let options = |layers: Layers| layers.options(None).into_iter().map(|(choice, _)| choice);
         let half = svc([800_000; 3], [60, 100, 100]);
         assert!(options(half).eq([point(2, 0), point(2, 2)]), "one spatial layer, two temporal");
         let two = svc([200_000, 800_000, 800_000], [100; 3]);
         assert!(options(two).eq([point(0, 2), point(2, 2)]));
+    }
+
+    fn sized(width: u16, height: u16) -> Option<PictureSize> {
+        Some(PictureSize { width, height })
+    }
+
+    fn tile(width: u16, height: u16) -> Option<TileSize> {
+        Some(TileSize { width, height })
+    }
+
+    /// 320x180, 640x360 and 1280x720.
+    fn camera() -> Layers {
+        let sizes = [1, 2, 4].map(|n| [sized(320 * n, 180 * n); LEVELS]);
+        Layers { sizes, ..whole(CAMERA) }
+    }
+
+    #[test]
+    fn a_tile_takes_the_smallest_picture_that_covers_it() {
+        let layer_of = |layers: Layers, tile| {
+            let mut demands = [Demand { tile, ..demand(layers, None) }];
+            divide(&mut demands, Some(10_000_000));
+            let best = demands[0].best_bps();
+            assert_eq!(best, demands[0].chosen_bps(), "and no more is probed for");
+            divide(&mut demands, None);
+            assert_eq!(best, demands[0].chosen_bps(), "also where there is no estimate");
+            demands[0].chosen
+        };
+        let of = |width, height| layer_of(camera(), tile(width, height)).layer;
+        assert_eq!(of(320, 180), 0);
+        assert_eq!(of(400, 225), 0, "scaled up by a quarter");
+        assert_eq!(of(401, 225), 1);
+        assert_eq!(of(180, 320), 1, "cropped to a portrait: its height counts");
+        assert_eq!(of(800, 450), 1);
+        assert_eq!(of(801, 450), 2);
+        assert_eq!(of(4_000, 3_000), 2, "nothing covers it");
+        assert_eq!(of(1, 1), 0);
+        assert_eq!(layer_of(camera(), None).layer, 2);
+        assert_eq!(layer_of(whole(CAMERA), tile(1, 1)).layer, 2, "sizes are not known");
+        let mut half = camera();
+        half.sizes[0] = Sizes::default();
+        assert_eq!(layer_of(half, tile(320, 180)).layer, 1, "what may be large is no reason");
+        let inside = [sized(320, 180), sized(640, 360), sized(1280, 720)];
+        let svc = Layers { sizes: [inside; MAX_LAYERS], ..svc(CAMERA, [100; 3]) };
+        assert_eq!(layer_of(svc, tile(640, 360)), point(1, 2));
+        assert_eq!(layer_of(svc, tile(1_000, 500)), point(2, 2));
+    }
+
+    #[test]
+    fn the_host_comes_before_guests_and_a_tile_of_twice_the_size_before_both() {
+        let at = |seat: u8, tile| Demand { seat: Seat(seat), tile, ..demand(camera(), None) };
+        let best = |mut demands: Vec<Demand>| {
+            // Two lowest layers and the best one.
+            divide(&mut demands, Some(1_900_000));
+            demands.iter().max_by_key(|demand| demand.chosen_bps()).expect("one").seat
+        };
+        assert_eq!(best(vec![at(2, None), at(0, None), at(9, None)]), Seat::HOST);
+        assert_eq!(best(vec![at(2, None), at(9, None), at(1, None)]), Seat::SCREEN);
+        let large = tile(1_280, 720);
+        assert_eq!(best(vec![at(0, tile(900, 507)), at(2, large), at(1, large)]), Seat(1));
+        assert_eq!(best(vec![at(0, tile(1_279, 720)), at(2, large)]), Seat::HOST, "much the same");
+        assert_eq!(best(vec![at(0, large), at(2, None)]), Seat(2), "it may be all of the screen");
     }
 
     fn layers() -> impl Strategy<Value = Layers> {
@@ -262,27 +379,58 @@ mod tests {
             };
             std::array::from_fn(upto)
         });
-        proptest::array::uniform3(stream).prop_map(|bps| Layers { bps })
+        let side = || proptest::option::of(1u16..2_000);
+        let sizes = proptest::array::uniform9((side(), side())).prop_map(|sizes| {
+            let size = |(width, height): (Option<u16>, Option<u16>)| {
+                Some(PictureSize { width: width?, height: height? })
+            };
+            let sizes = sizes.map(size);
+            std::array::from_fn(|layer| std::array::from_fn(|level| sizes[layer * LEVELS + level]))
+        });
+        let bps = proptest::array::uniform3(stream);
+        (bps, sizes).prop_map(|(bps, sizes)| Layers { bps, sizes })
+    }
+
+    fn tiles() -> impl Strategy<Value = Option<TileSize>> {
+        let side = 1u16..3_000;
+        let size = (side.clone(), side).prop_map(|(width, height)| TileSize { width, height });
+        proptest::option::of(size)
+    }
+
+    /// No picture that is known to cover the tile is smaller than the chosen one.
+    fn is_capped(demand: &Demand) -> bool {
+        let (Some(tile), Some(chosen)) = (demand.tile, demand.layers.size(demand.chosen)) else {
+            return true;
+        };
+        let others = demand.layers.options(None).into_iter();
+        let mut others = others.filter_map(|(choice, _)| demand.layers.size(choice));
+        !others.any(|size| covers(size, tile) && size.area() < chosen.area())
     }
 
     proptest! {
         #[test]
         fn only_what_is_sent_is_chosen_and_the_budget_holds_if_the_cheapest_do(
-            tracks in proptest::collection::vec((layers(), 0u8..4), 0..10),
+            tracks in proptest::collection::vec((layers(), 0u8..4, 0u8..10, tiles()), 0..10),
             budget in 0u64..10_000_000,
         ) {
-            let demands: Vec<Demand> = tracks
+            let mut demands: Vec<Demand> = tracks
                 .iter()
-                .map(|(layers, present)| demand(*layers, (*present < 3).then(|| layer(*present))))
+                .map(|(layers, present, seat, tile)| {
+                    let demand = demand(*layers, (*present < 3).then(|| layer(*present)));
+                    Demand { seat: Seat(*seat), tile: *tile, ..demand }
+                })
                 .collect();
-            let picks = chosen(&demands, Some(budget));
+            divide(&mut demands, Some(budget));
+            prop_assert!(demands.is_sorted_by_key(Demand::rank));
+            let picks: Vec<Choice> = demands.iter().map(|demand| demand.chosen).collect();
             let mut cost = 0;
             let mut cheapest = 0;
             for (demand, pick) in demands.iter().zip(&picks) {
-                let sent = demand.layers.best_bps() > 0;
+                let sent = demand.best_bps() > 0;
                 prop_assert!(!sent || demand.layers.cost(*pick) > 0);
+                prop_assert!(!sent || is_capped(demand));
                 cost += demand.layers.cost(*pick);
-                cheapest += demand.layers.options().iter().map(|(_, bps)| *bps).min().unwrap_or(0);
+                cheapest += demand.options().iter().map(|(_, bps)| *bps).min().unwrap_or(0);
             }
             prop_assert!(cost * 9 / 10 <= budget.max(cheapest));
         }

@@ -31,6 +31,10 @@ const REST_AT_MOST: Duration = Duration::from_secs(16);
 /// How long it must have gone well for the next time to count as the first.
 const WENT_WELL: Duration = Duration::from_secs(30);
 
+/// How long after a viewer is shown video again nothing is asked of the estimator: what it takes for feedback that stays
+/// away was nothing to tell.
+const RESUMED: Duration = Duration::from_secs(1);
+
 /// How much of what is wanted, or given, the estimate should be: to climb to it, or to be sure of it.
 const MARGIN_PERCENT: u64 = 125;
 
@@ -47,6 +51,8 @@ pub struct Downlink {
     pace: Pace,
     /// What it is given, bit/s.
     given_bps: u64,
+    /// It was given video, and is not now: it shows none.
+    idle: bool,
     /// A slot has fallen behind the live frames and waits for its turn.
     pub behind: bool,
     /// Until when video rested last, as the network did not take the least there is, and for how long.
@@ -71,6 +77,7 @@ impl Downlink {
             pacer: None,
             pace: Pace::new(now),
             given_bps: 0,
+            idle: false,
             behind: false,
             rested: None,
             resting: false,
@@ -180,6 +187,10 @@ impl Downlink {
         // What is sent because there is nothing less must be known to fit as well: the pace follows the estimate.
         let certain = budget_bps >= given_bps * MARGIN_PERCENT / 100;
         self.wants_more = given_bps < best_bps || !certain;
+        if given_bps > 0 && std::mem::take(&mut self.idle) {
+            self.ask_at = self.ask_at.max(now + RESUMED);
+        }
+        self.idle |= given_bps == 0 && self.given_bps > 0;
         self.given_bps = given_bps;
     }
 

@@ -31,8 +31,16 @@ impl Document {
             let parts: Vec<String> = choices.iter().map(|choice| self.type_of(choice)).collect();
             return parts.join(" or ");
         }
+        let kinds = &schema["type"];
+        let is_list =
+            kinds == "array" || kinds.as_array().is_some_and(|k| k.contains(&"array".into()));
+        let list = match is_list {
+            true => format!("list of {}", self.type_of(&schema["items"].clone())),
+            false => String::new(),
+        };
         let one = |kind: &str| {
             match kind {
+                "array" => &list,
                 "string" => "text",
                 "integer" => "number",
                 "boolean" => "true or false",
@@ -42,9 +50,6 @@ impl Document {
             .to_owned()
         };
         match &schema["type"] {
-            Value::String(kind) if kind == "array" => {
-                format!("list of {}", self.type_of(&schema["items"].clone()))
-            }
             Value::String(kind) => one(kind),
             Value::Array(kinds) => {
                 let kinds: Vec<String> = kinds.iter().filter_map(Value::as_str).map(one).collect();

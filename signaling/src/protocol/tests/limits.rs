@@ -50,6 +50,31 @@ fn texts_and_numbers_at_the_limit_and_one_past_it() {
 }
 
 #[test]
+fn tiles_and_seats_at_the_limit_and_one_past_it() {
+    let prefer = |seat: u32, w: i64, h: i64| {
+        let data = format!(r#"{{"seat":{seat},"w":{w},"h":{h}}}"#);
+        code(&format!(r#"{{"id":1,"type":"layer.prefer","data":{data}}}"#))
+    };
+    let side = i64::from(TILE_SIDE);
+    assert_eq!(prefer(9, side, side), None);
+    assert_eq!(prefer(10, side, side), Some(Code::SeatNotFound));
+    assert_eq!(prefer(256, side, side), Some(Code::BadRequest));
+    assert_eq!(prefer(0, side + 1, 1), Some(Code::LimitExceeded));
+    assert_eq!(prefer(0, 1, side + 1), Some(Code::LimitExceeded));
+    assert_eq!(prefer(0, 0, 0), None, "as large as there is");
+    assert_eq!(prefer(0, 0, 1), Some(Code::LimitExceeded), "nothing is that narrow");
+    assert_eq!(prefer(0, -1, 1), Some(Code::BadRequest));
+    let pause = |data: &str| code(&format!(r#"{{"id":1,"type":"media.pause","data":{data}}}"#));
+    assert_eq!(pause(r#"{"on":true}"#), None, "all seats");
+    assert_eq!(pause(r#"{"on":true,"seats":[0,1,2,3,4,5,6,7,8,9]}"#), None);
+    let eleven = r#"{"on":true,"seats":[0,1,2,3,4,5,6,7,8,9,9]}"#;
+    assert_eq!(pause(eleven), Some(Code::LimitExceeded));
+    assert_eq!(pause(r#"{"on":true,"seats":[]}"#), Some(Code::LimitExceeded));
+    assert_eq!(pause(r#"{"on":true,"seats":[10]}"#), Some(Code::SeatNotFound));
+    assert_eq!(pause(r#"{"seats":[1]}"#), Some(Code::BadRequest));
+}
+
+#[test]
 fn what_is_not_a_message_is_refused_with_its_id_if_it_has_one() {
     for text in ["", "x", "[]", "7", "null", r#"{"type":"ping"}"#, r#"{"id":-1,"type":"ping"}"#] {
         let error = Envelope::parse(text).expect_err(text);

@@ -2,6 +2,7 @@ mod gifts;
 mod guests;
 mod restart;
 mod show;
+mod views;
 
 use super::*;
 use crate::economy::GiftReceipt;
