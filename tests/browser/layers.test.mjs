@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { launchChromium, person } from "./harness/browsers.mjs";
+import { largeCamera, launchChromium, person } from "./harness/browsers.mjs";
 import { frames } from "./harness/measure.mjs";
 import { metric } from "./harness/metrics.mjs";
 import { startServer } from "./harness/server.mjs";
@@ -117,23 +117,6 @@ for (const { codec, mode, fps, width } of CASES) {
       assert.deepEqual({ nacks, pictureLosses }, { nacks: 0, pictureLosses: 0 });
     });
   });
-}
-
-/** Init script of a host: a picture of 960 by 540, which is drawn ten times a second. */
-function largeCamera() {
-  navigator.mediaDevices.getUserMedia = async () => {
-    const canvas = Object.assign(document.createElement("canvas"), { width: 960, height: 540 });
-    const picture = canvas.getContext("2d");
-    let frame = 0;
-    setInterval(() => {
-      frame += 1;
-      picture.fillStyle = `hsl(${frame % 360} 60% 50%)`;
-      picture.fillRect(0, 0, 960, 540);
-      picture.fillStyle = "white";
-      picture.fillRect((frame * 7) % 900, (frame * 3) % 480, 60, 60);
-    }, 100);
-    return canvas.captureStream(10);
-  };
 }
 
 /** A host with a large camera and one viewer, who comes to see one of these widths. */

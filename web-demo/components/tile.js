@@ -15,7 +15,7 @@ const PLACEHOLDER = {
 export class Tile {
   /**
    * @param {number} seat
-   * @param {{attach: (seat: number, video: HTMLVideoElement) => void, detach: (video: HTMLVideoElement) => void}} client
+   * @param {{attach: (seat: number, video: HTMLVideoElement) => void, detach: (video: HTMLVideoElement) => void, audioOnly: boolean}} client
    */
   constructor(seat, client) {
     this.seat = seat;
@@ -34,16 +34,17 @@ export class Tile {
    */
   update(seat, { local = null, mirror = false } = {}) {
     const name = seat.name ?? "Guest";
-    const picture = local ? seat.state !== "reconnecting" && local.getVideoTracks().some((t) => t.enabled) : seat.state === "live" && seat.video;
+    const picture = local ? seat.state !== "reconnecting" && local.getVideoTracks().some((t) => t.enabled) : seat.state === "live" && seat.video && !this.client.audioOnly;
     this.#source(local);
     this.element.classList.toggle("no-picture", !picture);
     this.element.classList.toggle("mirror", Boolean(local && mirror));
     this.element.classList.toggle("waiting", seat.state !== "live");
     this.element.setAttribute("aria-label", `${name}, ${seat.state}`);
-    const key = `${name}|${seat.state}|${seat.audio}|${picture}`;
+    const listening = seat.state === "live" && seat.video && !local && !picture;
+    const key = `${name}|${seat.state}|${seat.audio}|${picture}|${listening}`;
     if (this.key === key) return;
     this.key = key;
-    this.placeholder.replaceChildren(avatar(name, "large"), h("span", {}, PLACEHOLDER[seat.state] ?? ""));
+    this.placeholder.replaceChildren(avatar(name, "large"), h("span", {}, listening ? "Sound only" : (PLACEHOLDER[seat.state] ?? "")));
     const muted = seat.state === "live" && !seat.audio;
     this.label.replaceChildren(...[muted && icon("mic-off"), h("span", { class: "ellipsis" }, name)].filter(Boolean));
   }

@@ -59,6 +59,13 @@ const sound = roundButton("sound", "Mute the show", () => {
   client.stage.audio.setMuted(!client.stage.audio.muted);
   showSound();
 }, "sound");
+const listen = roundButton("headphones", "", () => {
+  client.setAudioOnly(!client.audioOnly);
+  showListen();
+  if (client.state) stage.update(client.state);
+  showState();
+}, "listen");
+showListen();
 const dock = h(
   "footer",
   { class: "dock" },
@@ -67,6 +74,7 @@ const dock = h(
   roundButton("gift", "Send a gift", () => tray.open()),
   roundButton("heart", "Like", () => love.burst()),
   sound,
+  listen,
   roundButton("share", "Share", () => share(roomUrl(room), client.state?.room.title || "A live show")),
 );
 const side = h("aside", { class: "side", attrs: { "aria-label": "Chat" } }, h("div", { class: "panel-head" }, "Chat"), chat.element, chat.composer());
@@ -97,6 +105,12 @@ function showSound() {
   const { muted, blocked } = client.stage.audio;
   unmute.hidden = !blocked;
   setButton(sound, muted ? "sound-off" : "sound", muted ? "Sound on" : "Mute the show", muted);
+}
+
+function showListen() {
+  const on = client.audioOnly;
+  setButton(listen, "headphones", on ? "Show the picture" : "Sound only, saves data");
+  listen.setAttribute("aria-pressed", String(on));
 }
 
 // ---- What is there instead of a picture --------------------------------------------------------
@@ -133,7 +147,7 @@ function showState() {
   const pictures = state.seats.some((s) => s.state === "live");
   if (info.state === "paused" && !pictures) return paused(info);
   if (!pictures) return showCard("starting", "", "Almost there…", [spinner()]);
-  const seesNothing = !firstFrame && state.seats.some((s) => s.state === "live" && s.video && s.user !== state.you?.user);
+  const seesNothing = !firstFrame && !client.audioOnly && state.seats.some((s) => s.state === "live" && s.video && s.user !== state.you?.user);
   if (seesNothing) return showCard("picture", "", "", [spinner()]);
   return hideCard();
 }

@@ -12,6 +12,7 @@ import { Socket } from "./socket.js";
 import { StageMedia } from "./stage.js";
 import { fold, foldFx, fromSnapshot } from "./state.js";
 import { mark } from "./timings.js";
+import { Views } from "./views.js";
 import { Watching } from "./watching.js";
 
 /** Time for a late event to arrive over the other carrier before the server is asked. */
@@ -77,6 +78,7 @@ export class GreenroomClient extends Emitter {
       },
     });
     const request = (type, data, timeoutMs) => this.request(type, data, timeoutMs);
+    this.views = new Views(request);
     const askSocket = (withinMs) => answers(this.request("ping", {}, withinMs));
     const onDead = () => this.#rejoin();
     this.watching = new Watching({
@@ -126,6 +128,7 @@ export class GreenroomClient extends Emitter {
     this.#setConnection("closed");
     this.publishing.stop();
     this.watching.close();
+    this.views.close();
     this.stage.close();
     this.#socket?.close();
   }
@@ -151,11 +154,23 @@ export class GreenroomClient extends Emitter {
   /** Show a seat (0 host, 1-8 guests, 9 screen). @param {number} seat @param {HTMLVideoElement} element */
   attach(seat, element) {
     this.stage.attach(seat, element);
+    this.views.add(seat, element);
   }
 
   /** @param {HTMLVideoElement} element */
   detach(element) {
     this.stage.detach(element);
+    this.views.remove(element);
+  }
+
+  /** No video is sent at all; sound goes on. */
+  get audioOnly() {
+    return this.views.audioOnly;
+  }
+
+  /** Listen only, to save data, or see again. @param {boolean} on */
+  setAudioOnly(on) {
+    this.views.setAudioOnly(on);
   }
 
   /** Sound on, from a click or a tap. */
@@ -272,6 +287,7 @@ export class GreenroomClient extends Emitter {
     this.#attempts = 0;
     this.#gate.reset(snapshot.seq ?? 0);
     this.carrier.useChannel(null);
+    if (snapshot.media) this.views.begin();
     // Media first: the browser negotiates while the page draws.
     const media = snapshot.media ? this.watching.start(snapshot.media) : Promise.resolve();
     this.#setState(fromSnapshot(snapshot, this.state));
@@ -358,6 +374,7 @@ export class GreenroomClient extends Emitter {
 
   #lost(wait = backoff(this.#attempts)) {
     if (this.connection === "closed") return;
+    this.views.end();
     clearTimeout(this.#knockTimer);
     this.#setConnection(this.state ? "reconnecting" : "connecting");
     this.#attempts += 1;
@@ -465,7 +482,7 @@ export class GreenroomClient extends Emitter {
   #expectsMedia() {
     const { state } = this;
     if (!state || this.connection !== "connected") return false;
-    return state.seats.some((s) => s.state === "live" && s.user !== state.you?.user && (s.audio || s.video));
+    return state.seats.some((s) => s.state === "live" && s.user !== state.you?.user && (s.audio || (s.video && !this.views.paused(s.seat))));
   }
 
   #setState(next) {

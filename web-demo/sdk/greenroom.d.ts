@@ -190,8 +190,15 @@ export class GreenroomClient {
   close(): void;
   request(type: string, data?: object, timeoutMs?: number): Promise<any>;
   serverNow(): number;
+  /**
+   * Show a seat. The server is told how large the element shows it (in device pixels, at most two per CSS pixel) and sends no more than
+   * that needs; a seat whose elements are all out of sight, or whose page is hidden, is sent no video after two seconds. Sound goes on.
+   */
   attach(seat: number, element: HTMLVideoElement): void;
   detach(element: HTMLVideoElement): void;
+  readonly audioOnly: boolean;
+  /** Listen only, to save data: no video of any seat is sent. `false` = see again. */
+  setAudioOnly(on: boolean): void;
   unlockAudio(): void;
   chat(text: string): Promise<{ n: number }>;
   chatHistory(page?: { before?: number; limit?: number }): Promise<{ msgs: ChatMessage[] }>;

@@ -110,6 +110,28 @@ export function stampedCamera() {
   };
 }
 
+/** Init script of a host: a picture of 960 by 540, which is drawn ten times a second. */
+export function largeCamera() {
+  const { mediaDevices } = navigator;
+  if (!mediaDevices) return;
+  const open = mediaDevices.getUserMedia.bind(mediaDevices);
+  mediaDevices.getUserMedia = async ({ audio, video }) => {
+    const sound = audio ? (await open({ audio })).getTracks() : [];
+    if (!video) return new MediaStream(sound);
+    const canvas = Object.assign(document.createElement("canvas"), { width: 960, height: 540 });
+    const picture = canvas.getContext("2d");
+    let frame = 0;
+    setInterval(() => {
+      frame += 1;
+      picture.fillStyle = `hsl(${frame % 360} 60% 50%)`;
+      picture.fillRect(0, 0, 960, 540);
+      picture.fillStyle = "white";
+      picture.fillRect((frame * 7) % 900, (frame * 3) % 480, 60, 60);
+    }, 100);
+    return new MediaStream([...sound, ...canvas.captureStream(10).getVideoTracks()]);
+  };
+}
+
 /**
  * A person: a browser profile of their own with one page, named before the page asks.
  *
