@@ -16,7 +16,7 @@ const GREENROOM: &[(&str, &[&str])] = &[
     ("addresses", &[]),
     ("net", &["sfu", "rtp", "addresses", "metrics", "signaling::media", "signaling::protocol"]),
     ("metrics", &[]),
-    ("config", &["sfu", "signaling::limits", "signaling::protocol"]),
+    ("config", &["sfu", "signaling::limits", "signaling::protocol", "signaling::turn"]),
     ("keys", &["config", "signaling::store", "signaling::token"]),
     ("load", &["net", "rtp", "sfu"]),
     (
@@ -44,6 +44,7 @@ const SIGNALING: &[(&str, &[&str])] = &[
     ("media", &["protocol"]),
     ("protocol", &["media", "token", "economy"]),
     ("token", &["protocol", "economy"]),
+    ("turn", &["protocol"]),
     ("economy", &["protocol"]),
     ("stage", &["protocol", "media"]),
     ("rate", &[]),
@@ -52,7 +53,10 @@ const SIGNALING: &[(&str, &[&str])] = &[
     ("room", &["stage", "chat", "moderation", "economy", "protocol", "media", "rate", "token"]),
     ("store", &["room", "economy", "protocol", "token"]),
     ("rooms", &["room", "store", "economy", "protocol", "media", "rate", "token", "limits"]),
-    ("server", &["rooms", "room", "store", "economy", "protocol", "rate", "token", "limits"]),
+    (
+        "server",
+        &["rooms", "room", "store", "economy", "protocol", "rate", "token", "turn", "limits"],
+    ),
 ];
 
 fn root() -> PathBuf {
