@@ -10,23 +10,24 @@ export function answerWithin(rttMs) {
 }
 
 /**
- * What came over a connection so far, and how far away its peer is.
+ * What came over a connection so far, what was asked for again, and how far away its peer is.
  *
  * @param {RTCPeerConnection} pc
- * @returns {Promise<{received: number, rttMs: number | null}>} bytes; milliseconds
+ * @returns {Promise<{received: number, nacks: number, rttMs: number | null}>} bytes; packets; milliseconds
  */
 export async function pathStats(pc) {
-  let [whole, parts, rttMs] = [null, 0, null];
+  let [whole, parts, nacks, rttMs] = [null, 0, 0, null];
   for (const report of (await pc.getStats()).values()) {
     const bytes = report.bytesReceived ?? 0;
     if (report.type === "transport") whole = (whole ?? 0) + bytes;
     if (report.type === "candidate-pair" || report.type === "inbound-rtp") parts += bytes;
+    if (report.type === "inbound-rtp") nacks += report.nackCount ?? 0;
     if (report.type === "candidate-pair" && report.nominated && report.responsesReceived > 0) {
       rttMs = roundTrip(report) * 1000;
     }
   }
   // Firefox has no "transport" reports; what counts is only whether the sum grows.
-  return { received: whole ?? parts, rttMs: Number.isFinite(rttMs) ? rttMs : null };
+  return { received: whole ?? parts, nacks, rttMs: Number.isFinite(rttMs) ? rttMs : null };
 }
 
 /** The same in a moment: when the packets that were under way at a break have come too. */

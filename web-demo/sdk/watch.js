@@ -89,6 +89,13 @@ export class WatchLink {
     await sent;
   }
 
+  /** How long pictures wait for what is missing, ms; `null` = as the browser thinks best. @param {number | null} ms */
+  waitForRepairs(ms) {
+    for (const receiver of this.pc.getReceivers()) {
+      if (receiver.track.kind === "video" && "jitterBufferTarget" in receiver) receiver.jitterBufferTarget = ms;
+    }
+  }
+
   close() {
     this.#closed = true;
     this.pc.close();

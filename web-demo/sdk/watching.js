@@ -1,4 +1,5 @@
 import { answerWithin, laterStats, pathStats, Silence } from "./path.js";
+import { LOOK_EVERY_MS, RepairWait } from "./repairs.js";
 import { WatchLink } from "./watch.js";
 
 const CHECK_EVERY_MS = 200;
@@ -31,6 +32,8 @@ export class Watching {
   #grown = false;
   #timer = 0;
   #silence = new Silence(0);
+  #repairs = new RepairWait();
+  #repairsAt = 0;
   #patience = SILENT_MS;
   #askAt = 0;
   #askAgainMs = ASK_AGAIN_MS;
@@ -96,6 +99,7 @@ export class Watching {
     this.#prepared = null;
     this.#grown = false;
     this.#silence = new Silence(performance.now());
+    this.#repairs = new RepairWait();
     this.#alive();
     if (old) setTimeout(() => old.close(), OLD_LINK_MS);
     clearInterval(this.#timer);
@@ -170,6 +174,7 @@ export class Watching {
     this.#checking = true;
     try {
       await this.#look();
+      await this.#followLosses();
     } finally {
       this.#checking = false;
     }
@@ -193,6 +198,14 @@ export class Watching {
     if (lasts === 0) this.#alive();
     else if (this.#restartedAt) this.#giveUpLate(now);
     else if (lasts >= this.#patience && now >= this.#askAt) this.suspect();
+  }
+
+  async #followLosses() {
+    const [link, now] = [this.#link, performance.now()];
+    if (!link || now < this.#repairsAt) return;
+    this.#repairsAt = now + LOOK_EVERY_MS;
+    const stats = await pathStats(link.pc);
+    if (link === this.#link && this.#repairs.look(stats)) link.waitForRepairs(this.#repairs.ms);
   }
 
   #alive() {

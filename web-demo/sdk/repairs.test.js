@@ -1,0 +1,40 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { RepairWait } from "./repairs.js";
+
+/** What it waits after each look, given the NACKs in between. */
+function waits(wait, growth, rttMs = 100) {
+  let nacks = 0;
+  return growth.map((n) => {
+    nacks += n;
+    wait.look({ nacks, rttMs });
+    return wait.ms;
+  });
+}
+
+test("losses that go on are waited for, twice around", () => {
+  assert.deepEqual(waits(new RepairWait(), [7, 3, 1, 4, 2]), [null, null, null, 260, 260]);
+  assert.equal(waits(new RepairWait(), [0, 1, 1, 1], 20).at(-1), 180, "a near one is asked again no sooner");
+});
+
+test("what was lost before the first look does not count, nor does a single burst", () => {
+  assert.deepEqual(waits(new RepairWait(), [90, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 60, 20, 0]), Array(14).fill(null));
+});
+
+test("it ends when nothing was lost for ten seconds", () => {
+  const quiet = Array(9).fill(0);
+  const begins = [null, null, null, 260];
+  assert.deepEqual(waits(new RepairWait(), [0, 1, 1, 1, ...quiet, 1, ...quiet, 0]), [...begins, ...Array(19).fill(260), null]);
+});
+
+test("a far server is not waited for without end, and not at all while its distance is unknown", () => {
+  assert.equal(waits(new RepairWait(), [0, 1, 1, 1], 900).at(-1), 500);
+  assert.equal(waits(new RepairWait(), [0, 1, 1, 1], null).at(-1), null);
+});
+
+test("a nearer server later does not make the picture jump", () => {
+  const wait = new RepairWait();
+  waits(wait, [0, 1, 1, 1], 100);
+  wait.look({ nacks: 4, rttMs: 20 });
+  assert.equal(wait.ms, 260);
+});
