@@ -7,6 +7,8 @@
 pub mod media;
 #[path = "../../tests/sim/peer.rs"]
 pub mod peer;
+#[path = "../../tests/sim/reporter.rs"]
+mod reporter;
 #[path = "../../tests/sim/tracks.rs"]
 mod tracks;
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use signaling::media::{MediaKind, TransportId};
 
-use crate::rtp::rtcp::{Packet, build, packets};
+use crate::rtp::rtcp::{Packet, ReportBlocks, build, packets};
 
 use super::bandwidth::arrivals;
 use super::drop_reason::DropReason;
@@ -78,16 +78,7 @@ impl Sfu {
     ) {
         match packet {
             Packet::ReceiverReport { reports, .. } => {
-                for block in *reports {
-                    if let Some((publication, position)) = self.attached(index, block.ssrc)
-                        && let Some(publication) =
-                            publication_mut(&mut self.publications, publication)
-                        && let Some(subscription) = publication.subscriptions.get_mut(position)
-                    {
-                        let (last_sr, delay) = (block.last_sr, block.delay_since_last_sr);
-                        subscription.note_receiver_report(now, last_sr, delay);
-                    }
-                }
+                self.on_receiver_report(now, index, *reports, egress);
             }
             Packet::Nack(nack) => self.on_nack(now, index, nack.media_ssrc, nack.lost(), egress),
             Packet::PictureLoss { media_ssrc, .. } => {
@@ -115,6 +106,35 @@ impl Sfu {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// The video stream that lost most decides. Sound goes on whatever is lost.
+    fn on_receiver_report(
+        &mut self,
+        now: Instant,
+        index: u32,
+        reports: ReportBlocks<'_>,
+        egress: &mut Egress<'_>,
+    ) {
+        let mut worst = None;
+        for block in reports {
+            let Some((publication, position)) = self.attached(index, block.ssrc) else { continue };
+            let Some(publication) = publication_mut(&mut self.publications, publication) else {
+                continue;
+            };
+            let kind = publication.id.kind;
+            let Some(subscription) = publication.subscriptions.get_mut(position) else { continue };
+            let (last_sr, delay) = (block.last_sr, block.delay_since_last_sr);
+            let rtt = subscription.note_receiver_report(now, last_sr, delay);
+            if kind == MediaKind::Video {
+                worst = worst.max(Some((block.fraction_lost, rtt)));
+            }
+        }
+        let Some((lost, rtt)) = worst else { return };
+        let Some(downlink) = self.downlink_mut(index) else { return };
+        if downlink.on_receiver_report(now, lost, rtt) {
+            self.allocate(now, index, egress);
         }
     }
 

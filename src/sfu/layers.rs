@@ -201,12 +201,12 @@ impl Sfu {
         Some(total.saturating_sub(sound.count() as u64 * SOUND_BPS))
     }
 
-    /// Keep an account of what a viewer's network takes, if it said that it reports what arrives.
+    /// Keep an account of what a viewer's network takes, if it watches any video: sound is never adapted.
     pub(super) fn open_downlink(&mut self, now: Instant, index: u32) {
         let Some(session) = session_mut(&mut self.sessions, index) else { return };
         let Role::Watch(watcher) = &session.role else { return };
-        let reports = watcher.slots.iter().any(|slot| slot.track.wide_id().is_some());
-        if reports && session.downlink.is_none() {
+        let video = watcher.slots.iter().any(|slot| slot.track.kind == MediaKind::Video);
+        if video && session.downlink.is_none() {
             session.downlink = Some(Box::new(Downlink::new(now, self.config.downlink)));
         }
     }

@@ -33,7 +33,7 @@ pub struct Session {
     pub ufrags: Vec<String>,
     /// The deadline in the heap that counts.
     pub wake: Option<Instant>,
-    /// What a viewer's network takes; once it said that it reports what arrives.
+    /// What a viewer's network takes, by what its client tells; once it watches video.
     pub downlink: Option<Box<Downlink>>,
     /// Direction.
     pub role: Role,

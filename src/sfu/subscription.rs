@@ -38,7 +38,7 @@ pub struct Link<'a> {
     pub sender: &'a SrtpSender,
     /// The peer's address.
     pub path: Path,
-    /// The account of what went there, if the peer tells what of it arrives.
+    /// The account of what went there, and of what the peer tells of it.
     pub downlink: Option<&'a mut Downlink>,
 }
 
@@ -49,10 +49,10 @@ impl Link<'_> {
         self.downlink.as_ref().is_none_or(|downlink| downlink.may_send(now))
     }
 
-    /// What was numbered since the last message leaves now, in packets of `segment` bytes.
-    fn note_message(&mut self, now: Instant, segment: usize) {
+    /// A message of so many packets of `segment` bytes leaves now.
+    fn note_message(&mut self, now: Instant, segment: usize, packets: usize) {
         if let Some(downlink) = &mut self.downlink {
-            downlink.note_message(now, segment);
+            downlink.note_message(now, segment, packets);
         }
     }
 }
@@ -79,6 +79,9 @@ impl Header {
         &self.bytes[..self.len]
     }
 }
+
+/// Of every video codec (RFC 7741, 9628, 6184 and AV1's).
+const VIDEO_CLOCK_RATE: u32 = 90_000;
 
 /// Zeroes to pad from; the last octet of padding is its count (RFC 3550 5.1).
 const PADDING: [[u8; 9]; 9] = padding_table();
@@ -150,7 +153,7 @@ impl Subscription {
     /// before the first report.
     #[must_use]
     pub fn new(session: u32, index: u8, track: &TrackOut, random: u64) -> Self {
-        let clock_rate = track.codecs.first().map_or(90_000, |c| c.codec.clock_rate());
+        let clock_rate = track.codecs.first().map_or(VIDEO_CLOCK_RATE, |c| c.codec.clock_rate());
         Self {
             session,
             track: index,
@@ -158,7 +161,7 @@ impl Subscription {
             rtx_ssrc: track.rtx_ssrc,
             transport_cc: track.wide_id(),
             clock_rate,
-            needs_key_frame: clock_rate == 90_000,
+            needs_key_frame: clock_rate == VIDEO_CLOCK_RATE,
             payload_types: payload_types(track),
             anchor: None,
             target: Point::ALL,
@@ -264,7 +267,10 @@ impl Subscription {
             let sealed = self.seal(anchor, slab, packet, link, egress.buffer(), counters);
             segment = segment.max(sealed);
         }
-        link.note_message(now, segment);
+        // Sound is neither paced nor adapted.
+        if self.clock_rate == VIDEO_CLOCK_RATE {
+            link.note_message(now, segment, run.count.into());
+        }
         egress.commit(link.path, start, segment);
         counters.messages_out += 1;
     }
@@ -435,7 +441,12 @@ impl Subscription {
     }
 
     /// A receiver report about this slot: learn the round trip (RFC 3550 6.4.1).
-    pub fn note_receiver_report(&mut self, now: Instant, last_sr: u32, delay_since_last_sr: u32) {
+    pub fn note_receiver_report(
+        &mut self,
+        now: Instant,
+        last_sr: u32,
+        delay_since_last_sr: u32,
+    ) -> Option<Duration> {
         if let Some((ntp, at)) = self.reported
             && ntp == last_sr
         {
@@ -447,5 +458,6 @@ impl Subscription {
                     .clamp(Duration::from_millis(5), Duration::from_millis(500)),
             );
         }
+        self.round_trip
     }
 }

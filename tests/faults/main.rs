@@ -9,6 +9,9 @@ mod media;
 #[path = "../sim/peer.rs"]
 #[allow(dead_code, reason = "shared with the simulation")]
 mod peer;
+#[path = "../sim/reporter.rs"]
+#[allow(dead_code, reason = "shared with the simulation")]
+mod reporter;
 #[path = "../sim/tracks.rs"]
 mod tracks;
 #[path = "../sim/world.rs"]

@@ -7,6 +7,8 @@ mod inside;
 mod media;
 mod pacing;
 mod peer;
+mod reporter;
+mod reports;
 mod tracks;
 mod views;
 mod world;

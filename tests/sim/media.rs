@@ -9,6 +9,8 @@ use greenroom::rtp::rtcp::{Packet, build, packets};
 use greenroom::sfu::bandwidth::arrivals::Arrivals;
 use rtc_srtp::context::Context;
 
+use super::reporter::Reporter;
+
 const NACK_INTERVAL: Duration = Duration::from_millis(20);
 /// What libwebrtc takes at these rates.
 const FEEDBACK_INTERVAL: Duration = Duration::from_millis(60);
@@ -108,6 +110,8 @@ pub struct Watch {
     /// Arrivals by transport-wide number, to be told.
     arrivals: Option<Arrivals>,
     next_feedback: Option<Instant>,
+    /// What it tells where there is no transport-wide feedback.
+    pub reporter: Option<Reporter>,
     /// The SSRC of its sound slot, and what came there: sequence number and what the publisher counted.
     pub sound_ssrc: u32,
     pub sound: Vec<(u16, u32)>,
@@ -385,6 +389,10 @@ impl Watch {
         if let Some(number) = number {
             self.arrivals.get_or_insert_with(|| Arrivals::new(now)).record(now, number);
         }
+        if let Some(reporter) = &mut self.reporter {
+            let first_time = header.ssrc == self.ssrc;
+            reporter.note(packet.len(), first_time.then_some(header.sequence));
+        }
         let (sequence, payload, repaired) = if header.ssrc == self.rtx_ssrc {
             assert!(matches!(header.payload_type, RTX_PT | VP9_RTX_PT));
             (u16::from_be_bytes([payload[0], payload[1]]), &payload[2..], true)
@@ -433,6 +441,11 @@ impl Watch {
             {
                 out.push_back(seal.encrypt_rtcp(&feedback).unwrap().to_vec());
             }
+        }
+        if let Some(reporter) = &mut self.reporter
+            && let Some(report) = reporter.report(now, self.ssrc)
+        {
+            out.push_back(seal.encrypt_rtcp(&report).unwrap().to_vec());
         }
         if self.next_nack.is_none_or(|at| at > now) {
             return;

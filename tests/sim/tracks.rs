@@ -64,6 +64,16 @@ pub fn sound_in(ssrc: u32) -> TrackIn {
     }
 }
 
+/// The same for a client that knows no transport-wide feedback.
+#[allow(dead_code, reason = "for the simulation")]
+pub fn slots_without_numbers(seat: Seat, ssrc: u32) -> Vec<TrackOut> {
+    let mut slots = slots_out(seat, ssrc);
+    for slot in &mut slots {
+        slot.transport_cc = None;
+    }
+    slots
+}
+
 /// A viewer's slots for a seat, sound first: video under `ssrc`, its repairs under the next, sound
 /// under the one after.
 pub fn slots_out(seat: Seat, ssrc: u32) -> Vec<TrackOut> {

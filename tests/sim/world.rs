@@ -17,7 +17,8 @@ use signaling::media::{Audience, MediaEvent, RoomKey, Seat, TransportId};
 
 use super::media::{Inside, Media, Publish, Sound, Watch};
 use super::peer::Peer;
-use super::tracks::{layers_in, slots_out, sound_in, video_in};
+use super::reporter::{Reporter, Tells};
+use super::tracks::{layers_in, slots_out, slots_without_numbers, sound_in, video_in};
 
 /// 5 ms away, nothing lost.
 pub const CLEAN: Conditions = Conditions { delay: Duration::from_millis(5), ..Conditions::CLEAN };
@@ -140,6 +141,22 @@ impl World {
         let mut watch = Watch::new(ssrc, ssrc + 1);
         watch.sound_ssrc = ssrc + 2;
         let tracks = slots_out(seat, ssrc);
+        self.add(room, shard, Media::Watch(watch), |_| Purpose::Watch {
+            tracks,
+            backstage: false,
+            own_seat: None,
+        });
+        self.peers.len() - 1
+    }
+
+    /// The same for a client without transport-wide feedback, which tells this instead.
+    #[allow(dead_code, reason = "for the simulation")]
+    pub fn add_old_viewer(&mut self, room: RoomKey, shard: u8, seat: Seat, tells: Tells) -> usize {
+        let ssrc = 500_000 + self.peers.len() as u32 * 10;
+        let mut watch = Watch::new(ssrc, ssrc + 1);
+        watch.sound_ssrc = ssrc + 2;
+        watch.reporter = Some(Reporter::new(tells));
+        let tracks = slots_without_numbers(seat, ssrc);
         self.add(room, shard, Media::Watch(watch), |_| Purpose::Watch {
             tracks,
             backstage: false,

@@ -43,7 +43,7 @@ const fn dialect(codec: Codec, pt: u8, rtx_pt: Option<u8>, format: Format) -> Pa
             pli: video,
             fir: video,
             transport_cc: video,
-            remb: false,
+            remb: video,
         },
     }
 }

@@ -7,7 +7,7 @@ use super::peer::peer_session;
 use super::watch::stream_name;
 use super::write::{MediaLine, Writer};
 use super::{DtlsPreference, LocalSession, PeerSession, SdpError, Setup};
-use crate::rtp::track::{ExtensionIds, FeedbackKinds, TrackOut};
+use crate::rtp::track::{ExtensionIds, TrackOut};
 use signaling::media::{MediaKind, Seat};
 
 /// A checked offer to receive.
@@ -175,8 +175,7 @@ impl Wanted {
 /// baseline before any other H.264, since that is what publishers are asked for.
 fn one_per_codec(payloads: Vec<Payload>) -> Vec<Payload> {
     let mut chosen: Vec<Payload> = Vec::with_capacity(5);
-    for mut payload in payloads {
-        payload.feedback = FeedbackKinds { remb: false, ..payload.feedback };
+    for payload in payloads {
         let same =
             chosen.iter_mut().find(|other| other.parameters.codec == payload.parameters.codec);
         match same {

@@ -9,8 +9,8 @@ use super::estimator::{Estimator, EstimatorConfig, FeedbackOutcome, ProbePacer};
 use super::pace::Pace;
 use super::sent::SentLog;
 
-/// How long a viewer that negotiated feedback may be silent about everything before it is treated as one
-/// that has none. Trade: until then it gets what the first estimate allows, however fast its network is.
+/// How long a viewer may be silent about everything before it is treated as one that never tells anything, and for how
+/// long one that negotiated transport-wide feedback is expected to send that. Trade: until then it gets what the first estimate allows, however fast its network is.
 const SILENT: Duration = Duration::from_secs(3);
 /// For how long a new viewer is sent everything at once. Trade: until the first probes are answered the estimate is a
 /// guess, by which what fits would be held, and a viewer waits for its first picture; a queue in its network has to
@@ -38,6 +38,32 @@ const RESUMED: Duration = Duration::from_secs(1);
 /// How much of what is wanted, or given, the estimate should be: to climb to it, or to be sure of it.
 const MARGIN_PERCENT: u64 = 125;
 
+/// The first transport-wide number.
+const FIRST_NUMBER: u16 = 1;
+/// What was sent is averaged over at least this long.
+const SENT_WINDOW: Duration = Duration::from_millis(500);
+
+/// The video that goes to one viewer, bit/s: what its reports and its estimate are about.
+#[derive(Debug)]
+struct SentRate {
+    bytes: u64,
+    since: Instant,
+    bps: Option<u64>,
+}
+
+impl SentRate {
+    /// Over the time since it was looked at last, if that is long enough; `None` = nothing.
+    fn look(&mut self, now: Instant) -> Option<u64> {
+        let elapsed = now.saturating_duration_since(self.since);
+        if elapsed >= SENT_WINDOW {
+            let bps = (self.bytes as f64 * 8.0 / elapsed.as_secs_f64()) as u64;
+            self.bps = Some(bps).filter(|bps| *bps > 0);
+            (self.bytes, self.since) = (0, now);
+        }
+        self.bps
+    }
+}
+
 /// The account of one watch transport.
 #[derive(Debug)]
 pub struct Downlink {
@@ -49,6 +75,7 @@ pub struct Downlink {
     estimator: Estimator,
     pacer: Option<ProbePacer>,
     pace: Pace,
+    sent: SentRate,
     /// What it is given, bit/s.
     given_bps: u64,
     /// It was given video, and is not now: it shows none.
@@ -70,12 +97,13 @@ impl Downlink {
     #[must_use]
     pub fn new(now: Instant, config: EstimatorConfig) -> Self {
         Self {
-            next: 1,
-            noted: 1,
+            next: FIRST_NUMBER,
+            noted: FIRST_NUMBER,
             log: SentLog::new(now),
             estimator: Estimator::new(now, config),
             pacer: None,
             pace: Pace::new(now),
+            sent: SentRate { bytes: 0, since: now, bps: None },
             given_bps: 0,
             idle: false,
             behind: false,
@@ -95,14 +123,16 @@ impl Downlink {
         number
     }
 
-    /// The packets numbered since this was last called, if any, leave now as one message of `segment` bytes each.
-    pub fn note_message(&mut self, now: Instant, segment: usize) {
+    /// A message of `packets` of video leaves now, of `segment` bytes each. Those among them that were numbered since this was
+    /// last called will be reported on one by one.
+    pub fn note_message(&mut self, now: Instant, segment: usize, packets: usize) {
+        self.pace.note(now, packets * segment);
+        self.sent.bytes += (packets * segment) as u64;
         let count = self.next.wrapping_sub(self.noted);
         if count == 0 {
             return;
         }
         let bytes = u16::try_from(segment).unwrap_or(u16::MAX);
-        self.pace.note(now, usize::from(count) * segment);
         let probe = self.pacer.as_mut().map(|pacer| {
             pacer.sent(usize::from(count) * segment, usize::from(count));
             pacer.probe().id
@@ -139,7 +169,28 @@ impl Downlink {
     /// The viewer's own estimate (REMB). `true` as for [`Self::on_feedback`].
     pub fn on_remb(&mut self, now: Instant, bps: u64) -> bool {
         self.heard = true;
-        self.estimator.on_remb(now, bps);
+        let sent = self.sent.look(now);
+        self.estimator.on_remb(now, bps, sent);
+        self.follow_pace(now);
+        self.estimator.take_change().is_some()
+    }
+
+    /// The viewer reported losses of a stream (RFC 3550 6.4.1), in 1/256. `true` as for [`Self::on_feedback`]. Whoever
+    /// was sent numbers is expected to tell more than that, at first.
+    pub fn on_receiver_report(
+        &mut self,
+        now: Instant,
+        fraction_lost: u8,
+        rtt: Option<Duration>,
+    ) -> bool {
+        let sent = self.sent.look(now);
+        let numbered = self.next != FIRST_NUMBER;
+        let early = now.saturating_duration_since(self.created) <= SILENT;
+        if self.estimator.is_fed_back() || (numbered && early) {
+            return false;
+        }
+        self.heard = true;
+        self.estimator.on_receiver_report(now, fraction_lost, rtt, sent);
         self.follow_pace(now);
         self.estimator.take_change().is_some()
     }
@@ -198,7 +249,8 @@ impl Downlink {
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
         let burst = self.pacer.as_ref().and_then(ProbePacer::next);
-        let ask = self.wants_more.then_some(self.ask_at);
+        let asks = self.wants_more && self.estimator.is_fed_back();
+        let ask = asks.then_some(self.ask_at);
         let turn = self.behind.then(|| self.pace.next());
         burst.into_iter().chain(ask).chain(turn).min()
     }
@@ -215,7 +267,7 @@ impl Downlink {
         }
         if self.ask_at <= now {
             self.ask_at = now + ASK_EVERY;
-            if self.pacer.is_none() && self.wants_more && self.heard {
+            if self.pacer.is_none() && self.wants_more && self.estimator.is_fed_back() {
                 let probe = self.estimator.poll_probe(now);
                 self.pacer = probe.map(|probe| ProbePacer::new(now, probe));
             }
@@ -246,7 +298,7 @@ mod tests {
         for _ in 0..3 {
             assert!(downlink.pacer.is_some(), "media between its bursts is part of it");
             downlink.take_number();
-            downlink.note_message(now, 1_000);
+            downlink.note_message(now, 1_000, 1);
         }
         assert!(downlink.pacer.is_none(), "and the next message is not");
     }

@@ -174,7 +174,7 @@ pub(super) fn send_alone(
     counters: &mut Counters,
 ) -> usize {
     let sealed = egress.buffer().len() - start;
-    link.note_message(now, sealed);
+    link.note_message(now, sealed, 1);
     egress.commit(link.path, start, sealed);
     counters.packets_out += 1;
     counters.bytes_out += sealed as u64;

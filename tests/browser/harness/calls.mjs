@@ -76,14 +76,15 @@ export class Theatre {
     this.host = null;
   }
 
-  /** A viewer with nothing on the page but the picture. */
-  async watch() {
+  /** A viewer with nothing on the page but the picture. @param {() => void} [prepare] runs in the page before it joins */
+  async watch(prepare = () => {}) {
     const token = await this.host.evaluate(async (room) => {
       const body = JSON.stringify({ room, role: "viewer", name: "Vera" });
       const reply = await fetch("/v1/tokens", { method: "POST", headers: { "content-type": "application/json" }, body });
       return (await reply.json()).token;
     }, this.room);
     const page = await this.#viewerPage();
+    await page.evaluate(prepare);
     await page.evaluate(joinBare, { room: this.room, token });
     return new Call(page).begin();
   }

@@ -3,7 +3,7 @@
 //! Follows the Google congestion control of libwebrtc as
 //! `modules/congestion_controller/goog_cc/goog_cc_network_control.cc` puts it together; each file
 //! names the one it follows, and `docs/congestion.md` maps them. Pure: time and feedback are
-//! arguments, nothing allocates.
+//! arguments, nothing allocates once it is made.
 
 mod acknowledged;
 mod aimd;
@@ -106,7 +106,7 @@ pub struct Estimator {
     aimd: Aimd,
     acknowledged: Acknowledged,
     loss: LossController,
-    reports: LossReports,
+    reports: Box<LossReports>,
     alr: AlrDetector,
     delays: Delays,
     standing: StandingQueue,
@@ -144,7 +144,7 @@ impl Estimator {
             aimd: Aimd::new(start, min, max),
             acknowledged: Acknowledged::new(),
             loss: LossController::new(min, max),
-            reports: LossReports::new(start),
+            reports: Box::new(LossReports::new(start)),
             alr: AlrDetector::new(start),
             delays: Delays::default(),
             standing: StandingQueue::default(),
@@ -394,7 +394,8 @@ impl Estimator {
     /// Settle on a target and tell those who follow it.
     fn conclude(&mut self, now: Micros, bps: f64) {
         let max = self.config.max_bps.max(self.config.min_bps) as f64;
-        let target = bps.min(self.receiver_bps).min(max).max(self.config.min_bps as f64);
+        let limit = if self.fed_back.is_some() { self.receiver_bps } else { max };
+        let target = bps.min(limit).min(max).max(self.config.min_bps as f64);
         self.target_bps = target;
         self.alr.set_estimate(target);
         let limits = Limits {
@@ -405,22 +406,35 @@ impl Estimator {
         self.probes.on_estimate(now, target, limits);
     }
 
-    /// The receiver estimated the bandwidth itself (REMB). With transport-wide feedback it is a limit,
-    /// without it it is the estimate.
-    pub fn on_remb(&mut self, now: Instant, bps: u64) {
+    /// Whether transport-wide feedback came: without it nobody would tell what a probe found.
+    #[must_use]
+    pub fn is_fed_back(&self) -> bool {
+        self.fed_back.is_some()
+    }
+
+    /// The receiver estimated the bandwidth itself (REMB), while it was sent `sent_bps`, as far as that is known. With
+    /// transport-wide feedback it is a limit, without it what the estimate follows.
+    pub fn on_remb(&mut self, now: Instant, bps: u64, sent_bps: Option<u64>) {
         let now = self.micros(now);
         self.receiver_bps = bps as f64;
         if self.fed_back.is_some() {
             self.conclude(now, self.loss.limit(self.aimd.bps()));
         } else {
-            self.reports.limit((bps as f64).min(self.config.max_bps as f64));
+            let bps = (bps as f64).min(self.config.max_bps as f64);
+            self.reports.on_receiver_estimate(now, bps, sent_bps.map(|bps| bps as f64));
             self.conclude(now, self.reports.bps());
         }
     }
 
-    /// A report block of the receiver's: `fraction_lost` in 1/256. Decides only while there is no
-    /// transport-wide feedback.
-    pub fn on_receiver_report(&mut self, now: Instant, fraction_lost: u8, rtt: Option<Duration>) {
+    /// A report block of the receiver's: `fraction_lost` in 1/256 of a stream among `sent_bps`. Decides only while
+    /// there is no transport-wide feedback.
+    pub fn on_receiver_report(
+        &mut self,
+        now: Instant,
+        fraction_lost: u8,
+        rtt: Option<Duration>,
+        sent_bps: Option<u64>,
+    ) {
         let now = self.micros(now);
         if self.fed_back.is_some() {
             return;
@@ -428,9 +442,9 @@ impl Estimator {
         if let Some(rtt) = rtt {
             self.delays.note_rtt(rtt.as_micros() as Micros);
         }
-        let limit = self.receiver_bps.min(self.config.max_bps as f64);
-        let rtt = self.delays.rtt_us().unwrap_or(0);
-        self.reports.on_report(now, f64::from(fraction_lost) / 256.0, rtt, limit);
+        let rtt = self.delays.rtt_us();
+        let (loss, sent) = (f64::from(fraction_lost) / 256.0, sent_bps.map(|bps| bps as f64));
+        self.reports.on_report(now, loss, rtt, sent, self.config.max_bps as f64);
         self.conclude(now, self.reports.bps());
     }
 

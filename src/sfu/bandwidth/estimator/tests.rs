@@ -219,21 +219,23 @@ fn silence_lowers_the_rate_to_the_floor() {
 fn reports_decide_without_transport_wide_feedback_and_not_with_it() {
     let start = Instant::now();
     let mut estimator = Estimator::new(start, EstimatorConfig::default());
-    estimator.on_remb(start, 2_000_000);
+    assert!(!estimator.is_fed_back());
+    estimator.on_remb(start, 2_000_000, None);
     assert_eq!(estimator.estimate().target_bps, 2_000_000);
-    for second in 0..10 {
-        estimator.on_receiver_report(start + second * 1000 * MS, 128, Some(50 * MS));
+    for second in 0..20 {
+        let sent = Some(estimator.estimate().target_bps);
+        estimator.on_receiver_report(start + second * 1000 * MS, 128, Some(50 * MS), sent);
     }
     assert!(estimator.estimate().target_bps < 200_000, "{:?}", estimator.estimate());
-    estimator.on_remb(start, u64::MAX);
+    estimator.on_remb(start, u64::MAX, Some(0));
     assert!(estimator.estimate().target_bps <= 20_000_000);
 
     let mut ideal = Ideal::new(EstimatorConfig::default());
     ideal.run(60, 10, true);
     let before = ideal.estimator.estimate().target_bps;
-    ideal.estimator.on_receiver_report(ideal.now, 255, None);
+    ideal.estimator.on_receiver_report(ideal.now, 255, None, None);
     assert_eq!(ideal.estimator.estimate().target_bps, before);
-    ideal.estimator.on_remb(ideal.now, 300_000);
+    ideal.estimator.on_remb(ideal.now, 300_000, None);
     assert_eq!(ideal.estimator.estimate().target_bps, 300_000, "a limit");
 }
 
@@ -243,8 +245,8 @@ fn the_bounds_hold_even_if_they_make_no_sense() {
     for (start_bps, min_bps, max_bps) in [(0, 0, 0), (5, 100, 10), (u64::MAX, 1, u64::MAX)] {
         let config = EstimatorConfig { start_bps, min_bps, max_bps };
         let mut estimator = Estimator::new(start, config);
-        estimator.on_remb(start, 0);
-        estimator.on_receiver_report(start, 255, Some(Duration::MAX));
+        estimator.on_remb(start, 0, Some(u64::MAX));
+        estimator.on_receiver_report(start, 255, Some(Duration::MAX), Some(u64::MAX));
         let _ = estimator.poll_probe(start);
         let _ = estimator.take_change();
     }
@@ -255,8 +257,8 @@ fn the_bounds_hold_even_if_they_make_no_sense() {
 enum Step {
     Send { packets: u16, bytes: u16 },
     Feedback { base: u16, arrivals: Vec<(u16, i64)> },
-    Report(u8),
-    Remb(u64),
+    Report(u8, Option<u64>),
+    Remb(u64, Option<u64>),
     Wait(u64),
     Probe,
 }
@@ -268,8 +270,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (any::<u16>(), arrivals).prop_map(|(base, arrivals)| Step::Feedback { base, arrivals }),
         3 => (0..300_u16, proptest::collection::vec((0..60_u16, 0..400_000_i64), 1..40))
             .prop_map(|(base, arrivals)| Step::Feedback { base, arrivals }),
-        1 => any::<u8>().prop_map(Step::Report),
-        1 => any::<u64>().prop_map(Step::Remb),
+        1 => any::<(u8, Option<u64>)>().prop_map(|(lost, sent)| Step::Report(lost, sent)),
+        1 => any::<(u64, Option<u64>)>().prop_map(|(bps, sent)| Step::Remb(bps, sent)),
         3 => (0..5_000_u64).prop_map(Step::Wait),
         1 => Just(Step::Probe),
     ]
@@ -306,8 +308,10 @@ proptest! {
                     told = feed(&mut estimator, &mut log, now, base, &arrivals);
                     prop_assert!(told.arrived + told.unknown + told.repeated + told.impossible <= 40);
                 }
-                Step::Report(lost) => estimator.on_receiver_report(now, lost, Some(30 * MS)),
-                Step::Remb(bps) => estimator.on_remb(now, bps),
+                Step::Report(lost, sent) => {
+                    estimator.on_receiver_report(now, lost, Some(30 * MS), sent);
+                }
+                Step::Remb(bps, sent) => estimator.on_remb(now, bps, sent),
                 Step::Wait(ms) => now += Duration::from_millis(ms),
                 Step::Probe => {
                     if let Some(probe) = estimator.poll_probe(now) {
