@@ -192,6 +192,7 @@ impl<'a> Engine<'a> {
             fingerprint: self.shared.fingerprint.clone(),
             sends: (index == 0).then_some([VIDEO_SSRC, AUDIO_SSRC]),
             audio: self.options.audio,
+            feedback: index > 0 && self.options.feedback,
         };
         let server = match &self.janus {
             Some(janus) => Server::Janus(janus.clone()),
@@ -342,7 +343,11 @@ impl<'a> Engine<'a> {
         let media = if index == 0 {
             Media::Publisher(Box::new(Publisher::new(now, self.options)))
         } else {
-            Media::Viewer(Box::new(Viewer::new(now, index, index <= self.options.viewers)))
+            let mut viewer = Viewer::new(now, index, index <= self.options.viewers);
+            if self.options.feedback {
+                viewer.report_arrivals(now);
+            }
+            Media::Viewer(Box::new(viewer))
         };
         let mut peer = Peer { wire, link, media, failed: false };
         peer.link.tick(now, &mut self.scratch)?;

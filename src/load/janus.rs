@@ -262,7 +262,8 @@ mod tests {
         janus.feed.set(5).unwrap();
         let local =
             crate::load::sdp::Credentials { ufrag: "abcd".into(), password: "p".repeat(24) };
-        let ours = Ours { local, fingerprint: "AA".into(), sends: None, audio: false };
+        let ours =
+            Ours { local, fingerprint: "AA".into(), sends: None, audio: false, feedback: false };
         let (theirs, socket, session) = janus.open(&Caller::default(), &ours).unwrap();
         assert!(theirs.controls && theirs.passive);
         assert!(session.path.ends_with("/janus/11"));

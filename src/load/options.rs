@@ -88,6 +88,9 @@ pub struct Options {
     /// `--wake` that is soon, without it delays are up to 12 ms too long and the server's CPU is right
     #[arg(long, conflicts_with = "janus")]
     pub tcp: bool,
+    /// Let every viewer tell ten times a second what arrives (transport-wide congestion control), as browsers do
+    #[arg(long, conflicts_with = "janus")]
+    pub feedback: bool,
     /// SRTP protection
     #[arg(long, value_enum, default_value_t = Profile::Gcm)]
     pub profile: Profile,

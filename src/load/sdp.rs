@@ -7,6 +7,12 @@ use anyhow::{Context, bail};
 /// Payload types of our offers; an answer keeps them.
 pub const VIDEO_PT: u8 = 96;
 pub const AUDIO_PT: u8 = 111;
+/// Of repairs of the video.
+const RTX_PT: u8 = 97;
+/// Header extension id of the transport-wide number.
+pub const TRANSPORT_CC: u8 = 3;
+const TRANSPORT_CC_URI: &str =
+    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
 /// ICE user name fragment and password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +28,8 @@ pub struct Ours {
     /// SSRCs of video and audio of a publisher; `None` for a viewer.
     pub sends: Option<[u32; 2]>,
     pub audio: bool,
+    /// A viewer's: it reports what arrives, and takes repairs in a stream of their own.
+    pub feedback: bool,
 }
 
 impl Ours {
@@ -74,8 +82,10 @@ impl Ours {
         } else {
             ("audio", AUDIO_PT, "opus/48000/2")
         };
+        let reports = video && self.feedback;
+        let rtx = if reports { format!(" {RTX_PT}") } else { String::new() };
         *sdp += &format!(
-            "m={kind} 9 UDP/TLS/RTP/SAVPF {pt}\r\nc=IN IP4 0.0.0.0\r\na=rtcp:9 IN IP4 0.0.0.0\r\n\
+            "m={kind} 9 UDP/TLS/RTP/SAVPF {pt}{rtx}\r\nc=IN IP4 0.0.0.0\r\na=rtcp:9 IN IP4 0.0.0.0\r\n\
              a=ice-ufrag:{ufrag}\r\na=ice-pwd:{password}\r\n\
              a=fingerprint:sha-256 {}\r\na=setup:{setup}\r\na=mid:{mid}\r\na={direction}\r\n\
              a=rtcp-mux\r\na=rtcp-rsize\r\na=rtpmap:{pt} {codec}\r\n",
@@ -88,6 +98,12 @@ impl Ours {
         }
         for feedback in ["nack", "nack pli", "ccm fir"].iter().filter(|_| video) {
             *sdp += &format!("a=rtcp-fb:{VIDEO_PT} {feedback}\r\n");
+        }
+        if reports {
+            *sdp += &format!(
+                "a=rtcp-fb:{VIDEO_PT} transport-cc\r\na=extmap:{TRANSPORT_CC} {TRANSPORT_CC_URI}\r\n\
+                 a=rtpmap:{RTX_PT} rtx/90000\r\na=fmtp:{RTX_PT} apt={VIDEO_PT}\r\n"
+            );
         }
     }
 }
@@ -166,7 +182,7 @@ mod tests {
 
     fn ours(sends: Option<[u32; 2]>, audio: bool) -> Ours {
         let local = Credentials { ufrag: "load0001".into(), password: "p".repeat(24) };
-        Ours { local, fingerprint: FINGERPRINT.into(), sends, audio }
+        Ours { local, fingerprint: FINGERPRINT.into(), sends, audio, feedback: false }
     }
 
     #[test]
@@ -177,7 +193,10 @@ mod tests {
             assert_eq!(PublishOffer::parse(&sdp).unwrap().peer().ufrag, "load0001");
             assert_eq!(sdp.matches("a=ssrc:22 ").count(), if audio { 2 } else { 0 });
             ours.sends = None;
-            assert_eq!(WhepOffer::parse(&ours.offer()).unwrap().peer().ufrag, "load0001");
+            for feedback in [false, true] {
+                ours.feedback = feedback;
+                assert_eq!(WhepOffer::parse(&ours.offer()).unwrap().peer().ufrag, "load0001");
+            }
         }
     }
 

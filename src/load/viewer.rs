@@ -1,4 +1,4 @@
-//! A synthetic viewer: counts what reaches it and sends receiver reports, nothing else.
+//! A synthetic viewer: counts what reaches it and sends receiver reports, and what arrives when if it is to.
 
 use std::time::{Duration, Instant};
 
@@ -8,9 +8,13 @@ use rtc_srtp::context::Context;
 
 use crate::load::histogram::Histogram;
 use crate::load::payload;
-use crate::load::sdp::{AUDIO_PT, VIDEO_PT};
+use crate::load::sdp::{AUDIO_PT, TRANSPORT_CC, VIDEO_PT};
+use crate::rtp::extensions::transport_sequence;
+use crate::sfu::bandwidth::arrivals::Arrivals;
 
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two transport-wide feedbacks, as libwebrtc at the rates of these runs.
+const FEEDBACK_INTERVAL: Duration = Duration::from_millis(100);
 /// Between two requests for everything by a viewer that behaves badly.
 const STORM_INTERVAL: Duration = Duration::from_millis(20);
 /// Packets that it asks for each time.
@@ -134,6 +138,8 @@ pub struct Viewer {
     pub counts: bool,
     /// Packets of the window.
     pub measured: u64,
+    /// What arrived since the last feedback, and when the next one is due, if it sends any.
+    arrivals: Option<(Arrivals, Instant)>,
     /// When to ask for everything again, if it does.
     pub next_storm: Option<Instant>,
 }
@@ -149,8 +155,15 @@ impl Viewer {
             first_media: None,
             counts,
             measured: 0,
+            arrivals: None,
             next_storm: None,
         }
+    }
+
+    /// Tell the server from now on what arrives.
+    pub fn report_arrivals(&mut self, now: Instant) {
+        let apart = (self.next_report - now) / 10;
+        self.arrivals = Some((Arrivals::new(now), now + apart));
     }
 
     /// A decrypted packet.
@@ -165,13 +178,20 @@ impl Viewer {
             totals.corrupt += 1;
             return;
         };
+        let waited = Duration::from_nanos(read.saturating_sub(arrived));
+        let arrival = now.checked_sub(waited).unwrap_or(now);
+        if let Some((arrivals, _)) = &mut self.arrivals
+            && let Some(number) =
+                header.extensions(plain).find(TRANSPORT_CC).and_then(transport_sequence)
+        {
+            arrivals.record(arrival, number);
+        }
         let video = header.payload_type == VIDEO_PT;
         if !video && header.payload_type != AUDIO_PT || header.payload_len() == 0 {
             // Padding and probes of a server's bandwidth estimation.
             return;
         }
-        let waited = Duration::from_nanos(read.saturating_sub(arrived));
-        self.first_media.get_or_insert(now.checked_sub(waited).unwrap_or(now));
+        self.first_media.get_or_insert(arrival);
         totals.received += 1;
         let track = &mut self.tracks[usize::from(!video)];
         track.note(&header);
@@ -215,14 +235,17 @@ impl Viewer {
         }
     }
 
-    /// The receiver report, or a request for everything, if it is due.
+    /// A request for everything, a receiver report, or a feedback, if one is due.
     pub fn tick(&mut self, now: Instant, seal: &mut Context) -> anyhow::Result<Option<Vec<u8>>> {
         if self.next_storm.is_some_and(|due| due <= now) {
             self.next_storm = Some(now + STORM_INTERVAL);
             return Ok(Some(seal.encrypt_rtcp(&self.everything())?.to_vec()));
         }
         if self.next_report > now {
-            return Ok(None);
+            return self
+                .feedback(now)
+                .map(|told| Ok(seal.encrypt_rtcp(&told)?.to_vec()))
+                .transpose();
         }
         self.next_report = now + REPORT_INTERVAL;
         let blocks: Vec<ReportBlock> =
@@ -231,6 +254,13 @@ impl Viewer {
         build::receiver_report(&mut report, self.ssrc, &blocks);
         build::cname(&mut report, self.ssrc, "load");
         Ok(Some(seal.encrypt_rtcp(&report)?.to_vec()))
+    }
+
+    fn feedback(&mut self, now: Instant) -> Option<Vec<u8>> {
+        let (arrivals, due) = self.arrivals.as_mut().filter(|(_, due)| *due <= now)?;
+        *due = now + FEEDBACK_INTERVAL;
+        let mut told = Vec::new();
+        arrivals.write_feedback(self.ssrc, self.tracks[0].ssrc, &mut told).then_some(told)
     }
 
     /// A NACK of the newest video packets, which it has.
