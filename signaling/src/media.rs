@@ -316,6 +316,9 @@ pub enum MediaEvent {
     Lost,
     /// Authenticated packets again after `Lost`.
     Back,
+    /// Which simulcast layers of its video anybody takes, in the order of its offer: told when that changes. The others need
+    /// not be sent.
+    LayersWanted(Vec<bool>),
     /// The transport is gone; its id is dead.
     Closed(CloseReason),
     /// A data channel can carry data (the SCTP association is up).

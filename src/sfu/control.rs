@@ -227,6 +227,7 @@ impl Sfu {
 
     fn on_want(&mut self, now: Instant, shard: u8, id: PublicationId, egress: &mut Egress<'_>) {
         let Some(at) = self.publication_ids.get(&id).copied() else { return };
+        self.want_layer(now, id);
         let Some(publication) = publication_mut(&mut self.publications, at) else { return };
         let until = now + WANT_LASTS;
         if let Some((_, old)) = publication.wanted_by.iter_mut().find(|(s, _)| *s == shard) {

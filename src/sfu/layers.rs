@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use signaling::media::{MediaKind, Seat, TileSize, TransportId};
+use signaling::media::{MediaEvent, MediaKind, Seat, TileSize, TransportId};
 
 use crate::rtp::track::MAX_LAYERS;
 
@@ -42,28 +42,63 @@ impl Sfu {
         let window = MEASURE_EVERY + now.saturating_duration_since(due);
         let mut measured = [Measured::default(); MAX_LAYERS];
         let mut sizes = [Sizes::default(); MAX_LAYERS];
+        let mut watched = [false; MAX_LAYERS];
         let mut shards = Vec::new();
-        let layers = measured.iter_mut().zip(&mut sizes);
-        for (id, (measured, sizes)) in ids_of(transport, MediaKind::Video).zip(layers) {
-            let Some(publication) = self.publication_ids.get(&id) else { continue };
-            let Some(publication) = publication_mut(&mut self.publications, *publication) else {
-                continue;
-            };
+        for (layer, id) in ids_of(transport, MediaKind::Video).enumerate() {
+            let Some(at) = self.publication_ids.get(&id).copied() else { continue };
+            self.prune_awaiting(at);
+            let Some(publication) = publication_mut(&mut self.publications, at) else { continue };
             if let Some(intake) = &mut publication.intake {
-                *measured = intake.measure();
-                *sizes = intake.sizes;
+                measured[layer] = intake.measure();
+                sizes[layer] = intake.sizes;
             }
+            let known = shards.len();
             shards.extend(publication.wanting(now));
+            watched[layer] = publication.is_watched() || shards.len() > known;
         }
         shards.sort_unstable();
         shards.dedup();
         let known = self.layers.get(&transport).copied();
         let mut layers = smoothed(known, &measured, window);
         layers.sizes = sizes;
+        self.follow_interest(now, index, &mut layers, watched);
         for shard in shards {
             self.relays.push_back((shard, RelayMessage::Layers(transport, Box::new(layers))));
         }
         self.set_layers(now, transport, layers, egress);
+    }
+
+    /// Ask the publisher for the layers that somebody takes.
+    fn follow_interest(
+        &mut self,
+        now: Instant,
+        index: u32,
+        layers: &mut Layers,
+        watched: [bool; MAX_LAYERS],
+    ) {
+        let Some(session) = session_mut(&mut self.sessions, index) else { return };
+        let Role::Publish(publisher) = &mut session.role else { return };
+        if publisher.layers() > 1 && publisher.interest.follow(now, layers, watched) {
+            self.tell_interest(index);
+        }
+    }
+
+    /// Somebody wants this layer of a publisher of this shard.
+    pub(super) fn want_layer(&mut self, now: Instant, id: PublicationId) {
+        let Some(index) = self.session_ids.get(&id.transport).copied() else { return };
+        let Some(session) = session_mut(&mut self.sessions, index) else { return };
+        let Role::Publish(publisher) = &mut session.role else { return };
+        if id.kind == MediaKind::Video && publisher.interest.want(now, id.layer) {
+            self.tell_interest(index);
+        }
+    }
+
+    fn tell_interest(&mut self, index: u32) {
+        let Some(session) = session_mut(&mut self.sessions, index) else { return };
+        let Role::Publish(publisher) = &session.role else { return };
+        let active = publisher.interest.active().into_iter().take(publisher.layers().into());
+        let layers = active.collect();
+        self.tell(index, MediaEvent::LayersWanted(layers));
     }
 
     /// What the layers of a publisher cost now: its viewers on this shard may change.
@@ -107,7 +142,7 @@ impl Sfu {
         let layers = self.layers.get(&track.transport);
         let Some(layers) = layers.filter(|_| track.kind == MediaKind::Video) else { return first };
         let mut demands = self.demands(index);
-        demands.extend(self.demand(index, slot, *layers, None));
+        demands.extend(self.demand(index, slot, layers.awake(), None));
         divide(&mut demands, self.budget(now, index));
         let own = demands.iter().find(|demand| demand.slot == slot);
         own.map_or(first, |demand| demand.chosen)
@@ -260,8 +295,11 @@ impl Sfu {
         let budget = self.budget(now, index);
         let mut demands = self.demands(index);
         divide(&mut demands, budget);
+        let best: u64 = demands.iter().map(Demand::best_bps).sum();
+        if self.wake_for_falls(now, index, &mut demands) {
+            divide(&mut demands, budget);
+        }
         if let Some(downlink) = self.downlink_mut(index) {
-            let best: u64 = demands.iter().map(Demand::best_bps).sum();
             let given: u64 = demands.iter().map(Demand::chosen_bps).sum();
             downlink.set_wanted(now, best + 2 * SOUND_BPS, given, budget.unwrap_or(u64::MAX));
             self.schedule_session(now, index);
@@ -269,6 +307,29 @@ impl Sfu {
         for demand in demands {
             self.aim(now, index, demand.slot, demand.chosen, egress);
         }
+    }
+
+    /// A slot that climbs keeps what it shows until a layer that rests has come. One that must fall cannot wait for it: that is
+    /// woken, and the slot takes what there is until then. Whether there is such a slot.
+    fn wake_for_falls(&mut self, now: Instant, index: u32, demands: &mut [Demand]) -> bool {
+        let mut any = false;
+        for demand in demands.iter_mut().filter(|demand| demand.falls_to_rest()) {
+            any = true;
+            demand.layers = demand.layers.awake();
+            let layer = demand.chosen.layer;
+            let place = self.slot_mut(index, demand.slot).map(|out| &out.place);
+            let Some(&Place::Attached { publication, .. }) = place else { continue };
+            let Some(publication) = publication_mut(&mut self.publications, publication) else {
+                continue;
+            };
+            let id = PublicationId { layer, ..publication.id };
+            if id.transport.shard() == self.shard {
+                self.want_layer(now, id);
+            } else {
+                self.relays.push_back((id.transport.shard(), RelayMessage::Want(id)));
+            }
+        }
+        any
     }
 
     /// Let a slot take what was chosen of the track it shows: of the layers inside the stream when that allows it, and
@@ -308,7 +369,12 @@ impl Sfu {
             publication.awaiting.push(waiting);
         }
         self.want_from_publisher(now, at);
-        self.want_key_frame(now, at, egress);
+        // What begins to be sent begins with one.
+        let known = self.layers.get(&present.transport);
+        let rests = known.and_then(|layers| layers.resting.get(usize::from(layer)));
+        if rests != Some(&true) {
+            self.want_key_frame(now, at, egress);
+        }
     }
 
     /// A key frame of this layer is about to go out: those who wait for it move here.

@@ -18,6 +18,7 @@ pub mod egress;
 mod fanout;
 mod feedback;
 pub mod handshakes;
+mod interest;
 mod layers;
 mod pacing;
 mod picture;

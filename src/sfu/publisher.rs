@@ -12,6 +12,7 @@ use crate::rtp::track::{MAX_LAYERS, TrackIn};
 use super::bandwidth::arrivals::{self, Arrivals};
 use super::bandwidth::policer::Policer;
 use super::drop_reason::DropReason;
+use super::interest::Interest;
 use super::layers::MEASURE_EVERY;
 
 /// SSRCs remembered per publisher.
@@ -82,6 +83,8 @@ pub struct Publisher {
     pub report_at: Instant,
     /// When the rates of its video's layers are measured next, if it has video.
     pub layers_at: Option<Instant>,
+    /// Which layers of its video anybody takes.
+    pub interest: Interest,
 }
 
 impl Publisher {
@@ -111,6 +114,7 @@ impl Publisher {
             feedback_at: now + arrivals::INTERVAL,
             report_at: now + REPORT_INTERVAL,
             layers_at,
+            interest: Interest::default(),
         }
     }
 
@@ -161,6 +165,13 @@ impl Publisher {
         });
         let track = matching.next()?;
         matching.next().is_none().then_some(track)
+    }
+
+    /// Simulcast layers of its video.
+    #[must_use]
+    pub fn layers(&self) -> u8 {
+        let video = self.tracks.iter().find(|track| track.kind == MediaKind::Video);
+        video.map_or(0, TrackIn::layers)
     }
 
     /// When feedback or a report is due next.

@@ -166,11 +166,13 @@ impl Sfu {
         }
     }
 
-    /// Tell the publisher's shard, if it is another one, that this one has viewers.
+    /// Tell the publisher, or its shard, if that is another one, that somebody wants this.
     pub(super) fn want_from_publisher(&mut self, now: Instant, at: u32) {
         let Some(publication) = publication_mut(&mut self.publications, at) else { return };
         let id = publication.id;
-        if publication.want_at.is_none() && id.transport.shard() != self.shard {
+        if id.transport.shard() == self.shard {
+            self.want_layer(now, id);
+        } else if publication.want_at.is_none() {
             publication.want_at = Some(now + WANT_AGAIN);
             self.relays.push_back((id.transport.shard(), RelayMessage::Want(id)));
             self.schedule_publication(now, at);

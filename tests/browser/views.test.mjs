@@ -18,11 +18,12 @@ const MIN_SOUND = (WINDOW_MS / 1000) * 40;
 let server;
 let chromium;
 let room;
+let host;
 
 before(async () => {
   server = await startServer(PLENTY);
   chromium = await launchChromium();
-  const host = await person(chromium, "Hanna");
+  host = await person(chromium, "Hanna");
   await host.addInitScript(largeCamera);
   room = await goLive(host, server.url, "Views");
 });
@@ -148,4 +149,52 @@ test("who only listens is sent no video, also after joining again, and sees when
   assert.ok((await width(page)) > 0);
   assert.deepEqual(page.problems, []);
   await page.context().close();
+});
+
+/** Names of the layers whose encoder makes frames, over a window. */
+function layersSent(page) {
+  return page.evaluate(async (during) => {
+    const read = async () => {
+      const frames = new Map();
+      for (const report of (await globalThis.greenroom.publishing.pc.getStats()).values()) {
+        if (report.type === "outbound-rtp" && report.kind === "video") frames.set(report.rid, report.framesEncoded ?? 0);
+      }
+      return frames;
+    };
+    const before = await read();
+    await new Promise((resolve) => {
+      setTimeout(resolve, during);
+    });
+    const after = await read();
+    return [...after.keys()].filter((rid) => after.get(rid) > (before.get(rid) ?? 0)).sort();
+  }, 500);
+}
+
+async function sends(wanted, withinMs) {
+  const until = Date.now() + withinMs;
+  let sent = [];
+  while (Date.now() < until) {
+    sent = await layersSent(host);
+    if (sent.join() === wanted) return;
+  }
+  assert.fail(`the host sends ${sent.join()} and not ${wanted}`);
+}
+
+test("a host's browser does not encode what nobody takes, and does again for who wants it", async () => {
+  await sends("l", WITHIN_MS);
+  const page = await viewer("Mara", { width: 320, height: 200 });
+  await hasWidth(page, 480);
+  await sends("l,m", WITHIN_MS);
+  await page.setViewportSize({ width: 960, height: 540 });
+  await hasWidth(page, 960);
+  await sends("h,l", WITHIN_MS);
+  const health = await host.evaluate(() => globalThis.greenroom.publishing.stats());
+  assert.equal(health.width, 960);
+  const seen = await frames(page, 0, WINDOW_MS);
+  assert.ok(seen.frames >= 5 * (WINDOW_MS / 1000), JSON.stringify(seen));
+  await page.context().close();
+  await sends("l", WITHIN_MS);
+  const small = await host.evaluate(() => globalThis.greenroom.publishing.stats());
+  assert.equal(small.width, 240, "the studio judges what it sends");
+  assert.deepEqual(host.problems, []);
 });

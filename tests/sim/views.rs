@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use greenroom::load::network::Conditions;
 use greenroom::sfu::command::ShardCommand;
 use signaling::media::{Audience, Seat, TileSize, TransportId};
 
 use super::media::facts;
 use super::world::{CLEAN, World};
-use super::{ROOM, layers_are_seamless, present_layer};
+use super::{ROOM, layers_are_seamless, present_layer, seeds};
 
 /// Three simulcast layers of 1, 2 and 4 packets a frame: 320x180, 640x360 and 1280x720.
 fn camera(world: &mut World, shard: u8) -> TransportId {
@@ -139,4 +140,135 @@ fn the_last_tile_of_a_shard_that_hides_ends_the_relay_and_asks_once_when_it_is_b
     let mut received = world.peers[viewer].watch().received.values().skip(video);
     assert!(received.next().is_some_and(|first| facts(first).3));
     assert!(received.count() > 80);
+}
+
+/// Run for `time`; the publisher sends what it is told that somebody takes, a moment later.
+fn run_obeying(world: &mut World, host: TransportId, time: Duration) {
+    const LATER: Duration = Duration::from_millis(50);
+    let peer = world.peer_of(host);
+    for _ in 0..time.as_millis() / LATER.as_millis() {
+        if let Some(wanted) = world.layers_wanted(host).map(<[bool]>::to_vec) {
+            let publish = world.peers[peer].publish();
+            assert!(wanted[0], "the lowest always is");
+            for (layer, wanted) in publish.layers.iter_mut().zip(&wanted[1..]) {
+                layer.paused = !wanted;
+            }
+        }
+        world.run_for(LATER);
+    }
+}
+
+#[test]
+fn layers_that_nobody_takes_rest_at_the_publisher_and_come_back_for_who_wants_them() {
+    for seed in seeds(2) {
+        println!("SIM_SEED={seed}");
+        let mut world = World::new(seed, 2, CLEAN);
+        let host = camera(&mut world, 0);
+        // The one is on the publisher's shard, or on the other.
+        let viewer = world.add_viewer(ROOM, (seed % 2) as u8, Seat::HOST);
+        world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
+        run_obeying(&mut world, host, Duration::from_secs(6));
+        assert_eq!(present_layer(&world, viewer), 4);
+        assert_eq!(world.layers_wanted(host), Some(&[true, false, true][..]));
+        let wide = world.links[viewer].down.take_counts();
+        assert!(wide.delivered > 0);
+
+        prefer(&mut world, viewer, Some((320, 180)));
+        run_obeying(&mut world, host, Duration::from_secs(9));
+        assert_eq!(present_layer(&world, viewer), 1);
+        assert_eq!(world.layers_wanted(host), Some(&[true, false, false][..]));
+        let publisher = world.peer_of(host);
+        world.links[publisher].up.take_counts();
+        run_obeying(&mut world, host, Duration::from_secs(1));
+        let sent = world.links[publisher].up.take_counts();
+        assert!(sent.delivered < 60, "one layer of one packet a frame: {sent:?}");
+
+        prefer(&mut world, viewer, None);
+        assert_eq!(world.layers_wanted(host), Some(&[true, false, true][..]), "at once");
+        let asked = key_frame_requests(&mut world, publisher);
+        run_obeying(&mut world, host, Duration::from_millis(700));
+        assert_eq!(present_layer(&world, viewer), 4);
+        assert!(key_frame_requests(&mut world, publisher) <= asked + 1);
+        layers_are_seamless(&world, viewer);
+
+        // Nobody looks at all, then somebody joins: at first they see what there is.
+        pause(&mut world, viewer, true);
+        run_obeying(&mut world, host, Duration::from_secs(9));
+        assert_eq!(world.layers_wanted(host), Some(&[true, false, false][..]));
+        let late = world.add_viewer(ROOM, 1, Seat::HOST);
+        world.run_for(Duration::from_millis(600));
+        assert_eq!(present_layer(&world, late), 1);
+        run_obeying(&mut world, host, Duration::from_millis(700));
+        assert_eq!(present_layer(&world, late), 4);
+        layers_are_seamless(&world, late);
+    }
+}
+
+#[test]
+fn a_layer_that_rests_and_then_does_not_come_leaves_its_viewers_where_they_are() {
+    let mut world = World::new(44, 2, CLEAN);
+    let host = camera(&mut world, 0);
+    let viewer = world.add_viewer(ROOM, 1, Seat::HOST);
+    world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
+    prefer(&mut world, viewer, Some((320, 180)));
+    run_obeying(&mut world, host, Duration::from_secs(9));
+    prefer(&mut world, viewer, None);
+    // The uplink does not carry the best any more, and the browser says nothing.
+    let publisher = world.peer_of(host);
+    let before = key_frame_requests(&mut world, publisher);
+    world.run_for(Duration::from_secs(10));
+    assert_eq!(present_layer(&world, viewer), 1);
+    layers_are_seamless(&world, viewer);
+    let asked = key_frame_requests(&mut world, publisher) - before;
+    assert!(asked <= 2, "{asked} key frames asked of what does not come");
+    // It comes by itself.
+    run_obeying(&mut world, host, Duration::from_secs(2));
+    assert_eq!(present_layer(&world, viewer), 4);
+}
+
+#[test]
+fn a_network_that_narrows_while_the_lower_layer_rests_gets_the_lowest_at_once_and_that_one_soon() {
+    // Layers of 230, 460 and 930 kbit/s.
+    for seed in seeds(2) {
+        println!("SIM_SEED={seed}");
+        let wide =
+            Conditions { rate_bps: Some(5_000_000), delay: Duration::from_millis(20), ..CLEAN };
+        let mut world = World::new(seed, 2, wide);
+        let host = camera(&mut world, 0);
+        let publisher = world.peer_of(host);
+        world.links[publisher].up.set(world.now, CLEAN);
+        let viewer = world.add_viewer(ROOM, (seed % 2) as u8, Seat::HOST);
+        world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
+        run_obeying(&mut world, host, Duration::from_secs(12));
+        assert_eq!(present_layer(&world, viewer), 4);
+        assert_eq!(world.layers_wanted(host), Some(&[true, false, true][..]));
+
+        world.links[viewer].down.set(world.now, Conditions { rate_bps: Some(600_000), ..wide });
+        let down = when(&mut world, host, viewer, |layer| layer < 4);
+        assert!(down <= Duration::from_millis(1_500), "a lower layer after {down:?}");
+        let middle = when(&mut world, host, viewer, |layer| layer == 2);
+        assert!(middle <= Duration::from_secs(8), "the middle one {middle:?} later");
+        run_obeying(&mut world, host, Duration::from_secs(8));
+        assert!(present_layer(&world, viewer) <= 2);
+
+        world.links[viewer].down.set(world.now, wide);
+        let best = when(&mut world, host, viewer, |layer| layer == 4);
+        assert!(best <= Duration::from_secs(8), "the best layer again after {best:?}");
+    }
+}
+
+/// How long it takes until the viewer is shown such a layer.
+fn when(
+    world: &mut World,
+    host: TransportId,
+    viewer: usize,
+    shown: impl Fn(u16) -> bool,
+) -> Duration {
+    let begin = world.now;
+    while !shown(present_layer(world, viewer)) {
+        run_obeying(world, host, Duration::from_millis(50));
+        let took = world.now - begin;
+        assert!(took < Duration::from_secs(20), "not within {took:?}");
+    }
+    world.now - begin
 }

@@ -240,6 +240,15 @@ impl World {
         self.events.iter().any(|(t, event)| *t == transport && what(event))
     }
 
+    /// What the room was last told of which layers of a transport anybody takes.
+    #[allow(dead_code, reason = "for the simulation")]
+    pub fn layers_wanted(&self, transport: TransportId) -> Option<&[bool]> {
+        self.events.iter().rev().find_map(|(t, event)| match event {
+            MediaEvent::LayersWanted(layers) if *t == transport => Some(layers.as_slice()),
+            _ => None,
+        })
+    }
+
     pub fn run_for(&mut self, time: Duration) {
         let end = self.now + time;
         while let Some(at) = self.next_step().filter(|at| *at <= end) {

@@ -433,6 +433,7 @@ export class GreenroomClient extends Emitter {
     if (event.type === "gift.combo") this.#combo(event.data);
     if (event.data?.resumeToken) this.setResumeToken(event.data.resumeToken);
     if (event.type === "guest.ended") this.#guestEnded(event.data);
+    if (event.type === "publish.layers") this.publishing.followLayers(event.data);
     const before = this.state;
     if (before) {
       const next = fold(before, event);

@@ -36,6 +36,9 @@ export class Publisher {
   #restarting = false;
   #last = { bytes: 0, at: 0 };
   #simulcast;
+  /** Names of the layers that nobody takes, and the change to them that is under way. */
+  #resting = new Set();
+  #changing = Promise.resolve();
 
   /**
    * @param {{
@@ -110,6 +113,25 @@ export class Publisher {
     this.#enable(kind, !muted);
   }
 
+  /** Send only the layers that somebody takes, in the order of the offer. @param {boolean[]} wanted */
+  followLayers(wanted) {
+    this.#changing = this.#changing.then(() => this.#setLayers(wanted)).catch((error) => {
+      // A browser that refuses sends them all, as without the word.
+      console.warn("greenroom: layers could not be changed", error);
+    });
+  }
+
+  async #setLayers(wanted) {
+    const sender = this.#senders.video;
+    const parameters = sender?.getParameters();
+    if (this.#closed || parameters?.encodings?.length !== wanted.length) return;
+    parameters.encodings.forEach((encoding, i) => {
+      encoding.active = wanted[i];
+    });
+    await sender.setParameters(parameters);
+    this.#resting = new Set(parameters.encodings.filter((encoding) => !encoding.active).map(({ rid }) => rid));
+  }
+
   /** Another camera or microphone without a new negotiation. @param {MediaStreamTrack} track */
   async replaceTrack(track) {
     const old = this.stream.getTracks().find((t) => t.kind === track.kind);
@@ -129,8 +151,9 @@ export class Publisher {
     let bytes = 0;
     for (const report of (await this.pc.getStats()).values()) {
       if (report.type === "outbound-rtp") bytes += report.bytesSent ?? 0;
-      // Of the layers the largest is what the best network sees.
-      if (report.type === "outbound-rtp" && report.kind === "video" && (report.frameWidth ?? 0) >= health.width) {
+      // Of the layers the largest is what the best network sees. One that rests keeps its last numbers.
+      const layer = report.type === "outbound-rtp" && report.kind === "video" && !this.#resting.has(report.rid);
+      if (layer && (report.frameWidth ?? 0) >= health.width) {
         health.fps = Math.round(report.framesPerSecond ?? 0);
         health.width = report.frameWidth ?? 0;
         health.height = report.frameHeight ?? 0;

@@ -122,6 +122,11 @@ export class Publishing {
     for (const kind of ["audio", "video"]) this.#publisher.followMute(kind, muted.has(kind));
   }
 
+  /** Some of our layers nobody takes, or takes again. @param {{transport: string, layers: boolean[]}} told */
+  followLayers({ transport, layers }) {
+    if (this.#publisher?.transport === transport) this.#publisher.followLayers(layers);
+  }
+
   /** Another camera or microphone. @param {MediaStreamTrack} track */
   replaceTrack(track) {
     return this.#publisher?.replaceTrack(track) ?? Promise.resolve();

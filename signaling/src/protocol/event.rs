@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ChatMessage, Empty, EndReason, GiftId, GuestEnd, GuestId, GuestMedia, GuestPolicy,
     InvitedEntry, Kind, Layout, Member, PauseReason, Person, QueueEntry, SeatDetail, SeatView,
-    State, Viewers, Wallet, You,
+    State, TransportRef, Viewers, Wallet, You,
 };
 
 macro_rules! events {
@@ -81,6 +81,8 @@ events! {
     GuestEnded "guest.ended" GuestEnded;
     /// Your mutes changed.
     GuestMuted "guest.muted" GuestMuted;
+    /// Which simulcast layers of your video somebody takes; you may stop the others until you are told again.
+    PublishLayers "publish.layers" PublishLayers;
     /// A seat became free while you have an Invite.
     SeatFree "seat.free" SeatFree;
     /// Your coins.
@@ -93,6 +95,15 @@ events! {
     ServerDraining "server.draining" ServerDraining;
     /// The server ends this connection.
     Bye "bye" Bye;
+}
+
+/// Data of `publish.layers`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PublishLayers {
+    /// The transport you publish by.
+    pub transport: TransportRef,
+    /// In the order of the rids in your offer: `true` = send it. The lowest always is.
+    pub layers: Vec<bool>,
 }
 
 /// Data of `room.live`.

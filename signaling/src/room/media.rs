@@ -3,7 +3,7 @@
 use crate::media::{Channel, MediaEvent, MediaKind, Seat, TransportId};
 use crate::protocol::{
     Answer, ByeReason, Code, Event, Grown, GuestMedia, GuestState, Kind, MediaAnswerData,
-    MediaRestart, Refusal, TransportRef, UserId,
+    MediaRestart, PublishLayers, Refusal, TransportRef, UserId,
 };
 use crate::stage::{Kinds, StageCommand};
 
@@ -28,6 +28,8 @@ pub(super) struct Publisher {
     pub(super) lost: bool,
     /// Gates as last applied.
     pub(super) open: Kinds,
+    /// Which layers of its video are to be sent, once that was told.
+    layers: Option<Vec<bool>>,
 }
 
 impl Publisher {
@@ -43,6 +45,7 @@ impl Publisher {
             ready: Kinds::default(),
             lost: false,
             open: Kinds::ALL,
+            layers: None,
         }
     }
 
@@ -214,9 +217,33 @@ impl Room {
                 let user = publisher.user.clone();
                 self.publisher_lost(&user);
             }
+            MediaEvent::LayersWanted(ref layers) => {
+                let Some(publisher) = self.publishers.get_mut(&transport) else { return };
+                publisher.layers = Some(layers.clone());
+                self.tell_layers(transport);
+            }
             MediaEvent::Back => {
                 self.arrived(transport, |p| p.lost = false);
             }
+        }
+    }
+
+    /// Tell a page which layers of its video to send: all pages of its person, as the one that sends may have a new
+    /// connection. A tool that publishes by WHIP has no ear for it.
+    fn tell_layers(&mut self, transport: TransportId) {
+        let Some(publisher) = self.publishers.get(&transport) else { return };
+        let tool = self.conns.get(&publisher.conn).is_some_and(|c| c.carrier == Carrier::Whip);
+        let (user, layers) = (publisher.user.clone(), publisher.layers.clone());
+        if let Some(layers) = layers.filter(|_| !tool) {
+            let transport = TransportRef(transport);
+            self.tell_user(&user, Event::PublishLayers(PublishLayers { transport, layers }));
+        }
+    }
+
+    /// What was told while somebody had no connection did not arrive.
+    pub(super) fn tell_layers_again(&mut self, user: &UserId) {
+        for transport in self.published_by_user(user) {
+            self.tell_layers(transport);
         }
     }
 

@@ -49,6 +49,7 @@ impl Room {
         // First what this changes for others, so that the snapshot contains it.
         self.sync();
         self.out.push(Effect::Entered { conn, user: user.clone() });
+        self.tell_layers_again(&user);
         let state = self.state_for(&user);
         let joined = Box::new(Joined { state, media: None, resume_token });
         match watch {

@@ -42,6 +42,9 @@ pub struct Layers {
     pub bps: [[u32; POINTS]; MAX_LAYERS],
     /// How large their pictures are.
     pub sizes: [Sizes; MAX_LAYERS],
+    /// Which of them the publisher does not send because nobody took them: their cost is what it was, and they come when they
+    /// are wanted.
+    pub resting: [bool; MAX_LAYERS],
 }
 
 /// What of a track a slot shows.
@@ -104,6 +107,17 @@ impl Layers {
         levels
     }
 
+    /// Without what rests: what a viewer who sees nothing yet can begin with.
+    #[must_use]
+    pub fn awake(mut self) -> Self {
+        for (bps, resting) in self.bps.iter_mut().zip(self.resting) {
+            if resting {
+                *bps = [0; POINTS];
+            }
+        }
+        self
+    }
+
     /// What all of a simulcast layer costs, bit/s.
     #[must_use]
     pub fn whole_bps(&self, layer: usize) -> u32 {
@@ -160,6 +174,13 @@ impl Demand {
     #[must_use]
     pub fn best_bps(&self) -> u64 {
         self.options().last().map_or(0, |(_, bps)| *bps)
+    }
+
+    /// What was chosen is less than what it shows, and not being sent at present.
+    #[must_use]
+    pub fn falls_to_rest(&self) -> bool {
+        let rests = self.layers.resting.get(usize::from(self.chosen.layer)) == Some(&true);
+        rests && self.present.is_some_and(|present| self.chosen_bps() < self.layers.cost(present))
     }
 
     fn options(&self) -> Vec<(Choice, u64)> {
@@ -388,7 +409,7 @@ mod tests {
             std::array::from_fn(|layer| std::array::from_fn(|level| sizes[layer * LEVELS + level]))
         });
         let bps = proptest::array::uniform3(stream);
-        (bps, sizes).prop_map(|(bps, sizes)| Layers { bps, sizes })
+        (bps, sizes).prop_map(|(bps, sizes)| Layers { bps, sizes, ..Layers::default() })
     }
 
     fn tiles() -> impl Strategy<Value = Option<TileSize>> {

@@ -47,3 +47,40 @@ fn who_watches_nothing_has_nothing_to_show() {
     assert_eq!(show.ask(3, "layer.prefer", prefer), Err(Code::NotJoined));
     assert!(told(&show).is_empty());
 }
+
+fn layers(show: &Show) -> Vec<(Vec<ConnId>, Vec<bool>)> {
+    let told = show.effects.iter().filter_map(|effect| match effect {
+        Effect::Event { to: To::Conns(conns), event } => match &event.event {
+            Event::PublishLayers(told) => Some((conns.clone(), told.layers.clone())),
+            _ => None,
+        },
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn a_page_that_publishes_is_told_which_layers_are_taken_also_after_it_was_away() {
+    let mut show = Show::live();
+    show.join(2, "ana", TokenRole::Viewer, &[]).expect("joins");
+    let publish = show.room.host_publisher.expect("publishes");
+    let wanted = vec![true, false];
+    show.media(publish, MediaEvent::LayersWanted(wanted.clone()));
+    assert_eq!(layers(&show), [(vec![ConnId(1)], wanted)]);
+    show.step(Input::Left { conn: ConnId(1) });
+    let wanted = vec![true, true];
+    show.media(publish, MediaEvent::LayersWanted(wanted.clone()));
+    assert!(layers(&show).is_empty(), "nobody is there to be told");
+    show.join(3, "host", TokenRole::Host, &[]).expect("the host is back");
+    assert_eq!(layers(&show), [(vec![ConnId(3)], wanted)]);
+}
+
+#[test]
+fn a_tool_that_publishes_by_whip_is_left_alone() {
+    let mut show = Show::new();
+    let who = identity("host", TokenRole::Host, &[]);
+    show.join_as(1, who, None, Carrier::Whip).expect("joins");
+    let publish = show.offer(1).expect("publishes");
+    show.media(publish, MediaEvent::LayersWanted(vec![true, false, false]));
+    assert!(layers(&show).is_empty());
+}
