@@ -97,6 +97,27 @@ async function bloat(call, network) {
   return `queue at last ${ms(mean(waits.slice(-10)))}, ${seen.fps.toFixed(1)} fps, longest gap ${ms(seen.maxGapMs)}`;
 }
 
+/** A second viewer comes to the same link a little later. */
+async function share(first, network, another) {
+  await setTimeout(SETTLE_MS / 2);
+  const second = await another();
+  await setTimeout(SETTLE_MS);
+  const both = await Promise.all([first, second].map((call) => call.observe(RUN_MS)));
+  await second.close();
+  const rates = both.map(({ kbps }) => kbps);
+  const mean = (rates[0] + rates[1]) / 2;
+  const each = both.map(({ kbps, fps }) => `${Math.round(kbps)} kbit/s, ${fps.toFixed(1)} fps`);
+  return `${each.join(" and ")}: ${Math.round((Math.abs(rates[0] - mean) / mean) * 100)} % from the mean`;
+}
+
+async function uplink(call, network) {
+  await setTimeout(SETTLE_MS);
+  await network.set("up", "loss=0.3");
+  await setTimeout(SETTLE_MS);
+  const seen = await call.observe(RUN_MS);
+  return `${seen.fps.toFixed(1)} fps, ${seen.height} lines, longest gap ${ms(seen.maxGapMs)}, ${Math.round(seen.kbps)} kbit/s, ${seen.plis} PLI`;
+}
+
 /** The first picture is there when this is called. */
 async function joined(call) {
   const seen = await call.observe(5000);
@@ -110,20 +131,24 @@ const SCENARIOS = {
   move: ["the viewer's address changes", "gap <= 2 s", FAR, moves],
   drop: ["5 -> 0.8 -> 5 Mbit/s", "no gap > 700 ms, all of it again <= 8 s", FAR, drop],
   tcp: ["no UDP, 5 Mbit/s, 100 ms RTT", "picture <= 2 s", FAR, joined],
+  share: ["two viewers behind 5 Mbit/s", "fair within 25 %", FAR, share],
+  uplink: ["the host loses 30 % on the way up", ">= 20 fps or a lower layer", FAR, uplink, true],
   bloat: ["1 Mbit/s, 1 s of queue", "queue settles < 150 ms", `${FAR} rate=1m queue=1s`, bloat],
 };
 
 async function run(names, theatre, makeCall) {
   const cells = {};
   for (const name of names) {
-    const [, , conditions, measure] = SCENARIOS[name];
+    const [, , conditions, measure, far = false] = SCENARIOS[name];
     theatre.network.moveViewer(VIEWER_ADDRESS);
+    await theatre.network.set("both", FAR);
+    await theatre.playFrom(far);
     await theatre.network.set("both", conditions);
     await theatre.network.blockUdp(name === "tcp");
     let call;
     try {
       call = await makeCall();
-      cells[name] = await measure(call, theatre.network);
+      cells[name] = await measure(call, theatre.network, makeCall);
     } catch (error) {
       cells[name] = `no call: ${error.message.split("\n")[0]}`;
     }

@@ -192,7 +192,8 @@ export class GreenroomClient {
   serverNow(): number;
   /**
    * Show a seat. The server is told how large the element shows it (in device pixels, at most two per CSS pixel) and sends no more than
-   * that needs; a seat whose elements are all out of sight, or whose page is hidden, is sent no video after two seconds. Sound goes on.
+   * that needs, and everything to an element that takes the size of its picture. A seat whose elements are all out of sight, or whose page
+   * is hidden, is sent no video after two seconds. Sound goes on.
    */
   attach(seat: number, element: HTMLVideoElement): void;
   detach(element: HTMLVideoElement): void;

@@ -16,8 +16,11 @@ const AGAIN_MS = 1000;
  */
 const RATIO = 2;
 const SEATS = Array.from({ length: 10 }, (_, seat) => seat);
+/** What a browser lays out for a video without a size of its own, before there is a picture. */
+const UNSIZED = { width: 300, height: 150 };
 /** The largest side that the protocol takes. */
 const LARGEST = 16_384;
+const BEST = { w: LARGEST, h: LARGEST };
 
 /**
  * Tells the server how large each seat is shown and which ones are not, so that nothing is sent that nobody looks at:
@@ -25,7 +28,7 @@ const LARGEST = 16_384;
  */
 export class Views {
   #request;
-  /** @type {Map<HTMLVideoElement, {seat: number, shown: boolean, unwatch: () => void}>} */
+  /** @type {Map<HTMLVideoElement, {seat: number, shown: boolean, own: OwnSize, unwatch: () => void}>} */
   #elements = new Map();
   /** What the server knows: sizes by seat as text, and paused seats. */
   #sizes = new Map();
@@ -65,9 +68,13 @@ export class Views {
   add(seat, element) {
     this.remove(element);
     this.#observers ??= this.#observe();
-    const changed = () => this.#changed();
+    const own = new OwnSize();
+    const changed = () => {
+      own.look(element);
+      this.#changed();
+    };
     element.addEventListener("resize", changed);
-    this.#elements.set(element, { seat, shown: true, unwatch: () => element.removeEventListener("resize", changed) });
+    this.#elements.set(element, { seat, shown: true, own, unwatch: () => element.removeEventListener("resize", changed) });
     observeSize(this.#observers.size, element);
     this.#observers.sight.observe(element);
     this.#update();
@@ -168,8 +175,9 @@ export class Views {
   /** The largest of the elements of each seat, in device pixels. */
   #shownSizes() {
     const sizes = new Map();
-    for (const [element, { seat, shown }] of this.#elements) {
-      const { w, h } = shownSize(element, Math.min(globalThis.devicePixelRatio ?? 1, RATIO));
+    for (const [element, { seat, shown, own }] of this.#elements) {
+      if (!own.look(element)) continue;
+      const { w, h } = own.follows ? BEST : shownSize(element, Math.min(globalThis.devicePixelRatio ?? 1, RATIO));
       if (!shown || !w || !h) continue;
       const other = sizes.get(seat) ?? { w: 0, h: 0 };
       sizes.set(seat, { w: Math.max(w, other.w), h: Math.max(h, other.h) });
@@ -198,6 +206,30 @@ export class Views {
       undo();
       this.#lookIn(AGAIN_MS);
     });
+  }
+}
+
+/**
+ * Whether an element has a size by its page, or takes that of its picture. The latter says nothing of what is wanted:
+ * a small picture would make a small element, which asks for a small picture.
+ */
+export class OwnSize {
+  #width = UNSIZED.width;
+  #picture = 0;
+  /** It takes the size of its picture. */
+  follows = false;
+
+  /**
+   * Look at the element; whether its size says something, which it does not while nothing gave it one.
+   *
+   * @param {{clientWidth: number, clientHeight: number, videoWidth: number}} element
+   */
+  look({ clientWidth, clientHeight, videoWidth }) {
+    if (videoWidth !== this.#picture && clientWidth === videoWidth && clientWidth !== this.#width) this.follows = true;
+    this.#picture = videoWidth;
+    if (videoWidth === 0 && clientWidth === UNSIZED.width && clientHeight === UNSIZED.height) return false;
+    this.#width = clientWidth;
+    return true;
   }
 }
 

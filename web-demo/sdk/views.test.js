@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { shownSize } from "./views.js";
+import { OwnSize, shownSize } from "./views.js";
 
 const element = (clientWidth, clientHeight, videoWidth = 0, videoHeight = 0) => ({ clientWidth, clientHeight, videoWidth, videoHeight });
 
@@ -16,4 +16,25 @@ test("a picture between bars takes less", () => {
 
 test("nothing is larger than the protocol takes", () => {
   assert.deepEqual(shownSize(element(20_000, 10), 2, "cover"), { w: 16_384, h: 20 });
+});
+
+/** What is looked at one after the other: [width of the element, width of its picture]. */
+function looks(own, ...sizes) {
+  return sizes.map(([clientWidth, videoWidth]) => own.look({ clientWidth, clientHeight: clientWidth === 300 ? 150 : 180, videoWidth }));
+}
+
+test("an element that takes the size of its picture says nothing of what is wanted, for good", () => {
+  const own = new OwnSize();
+  assert.deepEqual(looks(own, [300, 0], [320, 320]), [false, true]);
+  assert.ok(own.follows);
+  looks(own, [640, 640], [500, 640]);
+  assert.ok(own.follows);
+});
+
+test("an element with a size of its own may have that of its picture", () => {
+  for (const sizes of [[[320, 0], [320, 320], [320, 640], [320, 320]], [[0, 0], [320, 0], [320, 320]], [[640, 320], [320, 320]]]) {
+    const own = new OwnSize();
+    looks(own, ...sizes);
+    assert.ok(!own.follows, JSON.stringify(sizes));
+  }
 });

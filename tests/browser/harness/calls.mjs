@@ -13,8 +13,10 @@ const FIRST_FRAME_WITHIN_MS = 20_000;
 /** The SDK's ceiling for a host (`sdk/publish.js`). */
 const HOST_VIDEO_BPS = 2_500_000;
 
-/** A server and two browsers on the two sides of a link. */
+/** A server and two browsers on the two sides of a link; shows are watched over it, or come over it. */
 export class Theatre {
+  #far = false;
+
   static async open(conditions) {
     const theatre = new Theatre();
     try {
@@ -55,20 +57,38 @@ export class Theatre {
     await this.network?.stop();
   }
 
+  /** Where the show comes from, and where it is watched: a browser each, and the server's address there. */
+  get #sides() {
+    const near = { browser: this.stageBrowser, url: this.server.url };
+    const far = { browser: this.viewerBrowser, url: this.viewerUrl };
+    return this.#far ? { stage: far, audience: near } : { stage: near, audience: far };
+  }
+
+  /** From now on the show comes over the link and is watched beside the server, or the other way round. @param {boolean} far */
+  async playFrom(far) {
+    if (this.#far === far) return;
+    const live = Boolean(this.host);
+    await this.endShow();
+    this.#far = far;
+    if (live) await this.goLive();
+  }
+
   /** A page of somebody who only watches: no camera permission, as most viewers. */
   async #viewerPage() {
-    const context = await this.viewerBrowser.newContext({ viewport: { width: 800, height: 600 } });
+    const { browser, url } = this.#sides.audience;
+    const context = await browser.newContext({ viewport: { width: 800, height: 600 } });
     const page = await context.newPage();
-    await page.goto(`${this.viewerUrl}/healthz`);
+    await page.goto(`${url}/healthz`);
     await page.evaluate(hangPicture);
     return page;
   }
 
-  /** Somebody goes live on the server's side; the room. */
+  /** Somebody goes live; the room. */
   async goLive() {
-    this.host = await person(this.stageBrowser, "Hanna");
+    const { browser, url } = this.#sides.stage;
+    this.host = await person(browser, "Hanna");
     await this.host.addInitScript(sendInLayers);
-    this.room = await goLive(this.host, this.server.url);
+    this.room = await goLive(this.host, url);
   }
 
   async endShow() {
@@ -91,8 +111,9 @@ export class Theatre {
 
   /** The same picture without a server. */
   async callDirectly() {
-    const sender = await person(this.stageBrowser, "Hanna");
-    await sender.goto(`${this.server.url}/healthz`);
+    const { browser, url } = this.#sides.stage;
+    const sender = await person(browser, "Hanna");
+    await sender.goto(`${url}/healthz`);
     const page = await this.#viewerPage();
     const offer = await sender.evaluate(offerDirectly, HOST_VIDEO_BPS);
     await sender.evaluate(acceptDirectly, await page.evaluate(answerDirectly, offer));
