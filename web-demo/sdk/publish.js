@@ -3,6 +3,9 @@ const HOST_VIDEO_BPS = 2_500_000;
 const GUEST_VIDEO_BPS = 1_200_000;
 const AUDIO_BPS = 64_000;
 const RESTART_ANSWER_MS = 2500;
+/** A change of layers that the browser refuses is tried so often, and again after this long. */
+const LAYER_TRIES = 4;
+const LAYER_AGAIN_MS = 500;
 /** A picture of at least so many pixels goes out in layers, if nobody says otherwise: the camera of a 720p host. */
 const LAYERED_PIXELS = 960 * 540;
 
@@ -38,6 +41,8 @@ export class Publisher {
   #simulcast;
   /** Names of the layers that nobody takes, and the change to them that is under way. */
   #resting = new Set();
+  /** @type {boolean[]} */
+  #wanted = [];
   #changing = Promise.resolve();
 
   /**
@@ -115,20 +120,25 @@ export class Publisher {
 
   /** Send only the layers that somebody takes, in the order of the offer. @param {boolean[]} wanted */
   followLayers(wanted) {
-    this.#changing = this.#changing.then(() => this.#setLayers(wanted)).catch((error) => {
-      // A browser that refuses sends them all, as without the word.
-      console.warn("greenroom: layers could not be changed", error);
-    });
+    this.#wanted = wanted;
+    this.#changing = this.#changing.then(() => this.#setLayers(LAYER_TRIES));
   }
 
-  async #setLayers(wanted) {
+  async #setLayers(tries) {
     const sender = this.#senders.video;
     const parameters = sender?.getParameters();
-    if (this.#closed || parameters?.encodings?.length !== wanted.length) return;
+    if (this.#closed || parameters?.encodings?.length !== this.#wanted.length) return;
     parameters.encodings.forEach((encoding, i) => {
-      encoding.active = wanted[i];
+      encoding.active = this.#wanted[i];
     });
-    await sender.setParameters(parameters);
+    try {
+      await sender.setParameters(parameters);
+    } catch (error) {
+      // A negotiation came between, as with an ICE restart.
+      if (tries > 1) return void setTimeout(() => this.#setLayers(tries - 1), LAYER_AGAIN_MS);
+      console.warn("greenroom: layers could not be changed", error);
+      return;
+    }
     this.#resting = new Set(parameters.encodings.filter((encoding) => !encoding.active).map(({ rid }) => rid));
   }
 
