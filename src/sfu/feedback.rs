@@ -246,14 +246,22 @@ impl Sfu {
         }
     }
 
-    /// A viewer's media takes another path: what was lost with the old one is made good by a key frame. The
-    /// viewer may be unable to ask for it: a browser reports by its old path until it gives that up.
+    /// Media takes another path: what was lost with the old one is made good by a key frame. A viewer may be unable to
+    /// ask for it: a browser reports by its old path until it gives that up. A publisher has forgotten what it
+    /// sent a second ago, so asking for that would cost as long again.
     pub(super) fn picture_after_move(&mut self, now: Instant, index: u32, egress: &mut Egress<'_>) {
         let Some(session) = session_mut(&mut self.sessions, index) else { return };
-        let Role::Watch(watcher) = &session.role else { return };
         if !session.is_connected() {
             return;
         }
+        let id = session.id;
+        let Role::Watch(watcher) = &session.role else {
+            let sent = ids_of(id, MediaKind::Video).filter_map(|id| self.publication_ids.get(&id));
+            for at in sent.copied().collect::<Vec<_>>() {
+                self.want_key_frame(now, at, egress);
+            }
+            return;
+        };
         let shown: Vec<u32> = watcher
             .slots
             .iter()

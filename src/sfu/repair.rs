@@ -27,7 +27,26 @@ pub struct Repair {
     bytes: f64,
     refilled: Instant,
     octets_at_refill: u64,
+    /// When all that was sent again is through the viewer's network.
+    through_at: Instant,
+    /// What was sent again, and until when its arrival cannot have been missed.
     recent: [(u64, Instant); MEMORY],
+}
+
+/// The way to the viewer.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Way {
+    /// There and back, if it was measured.
+    pub round_trip: Option<Duration>,
+    /// Bit/s that it takes, if that is estimated.
+    pub bps: Option<u64>,
+}
+
+impl Way {
+    fn takes(&self, bytes: usize) -> Duration {
+        let nanoseconds = self.bps.map_or(0, |bps| bytes as u64 * 8_000_000_000 / bps.max(1));
+        Duration::from_nanos(nanoseconds)
+    }
 }
 
 impl Repair {
@@ -39,6 +58,7 @@ impl Repair {
             bytes: SAVED_BYTES,
             refilled: now,
             octets_at_refill: octets,
+            through_at: now,
             recent: [(u64::MAX, now); MEMORY],
         }
     }
@@ -46,20 +66,22 @@ impl Repair {
     /// Take one retransmission of `bytes` of packet `index` from the budget of a slot that has sent
     /// `octets` of media.
     ///
+    /// A receiver asks again after a round trip, also for what still waits in the network behind the other
+    /// repairs of a burst: sending that twice would keep the picture away for as long again.
+    ///
     /// # Errors
-    /// `nack_repeated` within a round trip, `nack_budget` when it is used up.
+    /// `nack_repeated` until it could have arrived and been missed, `nack_budget` when it is used up.
     pub fn spend(
         &mut self,
         now: Instant,
         index: u64,
         bytes: usize,
         octets: u64,
-        round_trip: Option<Duration>,
+        way: Way,
     ) -> Result<(), DropReason> {
-        let interval = round_trip.unwrap_or(INTERVAL);
         let place = index as usize % MEMORY;
-        let (before, at) = self.recent[place];
-        if before == index && now.saturating_duration_since(at) < interval {
+        let (before, until) = self.recent[place];
+        if before == index && now < until {
             return Err(DropReason::NackRepeated);
         }
         let elapsed = now.saturating_duration_since(self.refilled).as_secs_f64();
@@ -73,7 +95,9 @@ impl Repair {
         }
         self.packets -= 1.0;
         self.bytes -= bytes as f64;
-        self.recent[place] = (index, now);
+        self.through_at = self.through_at.max(now) + way.takes(bytes);
+        let until = self.through_at + way.round_trip.unwrap_or(INTERVAL);
+        self.recent[place] = (index, until);
         Ok(())
     }
 }
@@ -83,7 +107,7 @@ mod tests {
     use super::*;
 
     const BYTES: usize = 1100;
-    const ROUND_TRIP: Option<Duration> = Some(Duration::from_millis(100));
+    const WAY: Way = Way { round_trip: Some(Duration::from_millis(100)), bps: None };
     const MS: Duration = Duration::from_millis(1);
 
     #[expect(clippy::disallowed_methods, reason = "some start of virtual time")]
@@ -99,7 +123,7 @@ mod tests {
         octets: u64,
         lost: std::ops::Range<u64>,
     ) -> usize {
-        lost.filter(|index| repair.spend(now, *index, BYTES, octets, ROUND_TRIP).is_ok()).count()
+        lost.filter(|index| repair.spend(now, *index, BYTES, octets, WAY).is_ok()).count()
     }
 
     #[test]
@@ -108,9 +132,24 @@ mod tests {
         // 2.5 Mbit/s.
         let lost = 0..85;
         assert_eq!(granted(&mut repair, now, 0, lost.clone()), 85);
-        let early = lost.clone().map(|i| repair.spend(now + 99 * MS, i, BYTES, 0, ROUND_TRIP));
+        let early = lost.clone().map(|i| repair.spend(now + 99 * MS, i, BYTES, 0, WAY));
         assert!(early.into_iter().all(|spent| spent == Err(DropReason::NackRepeated)));
         assert_eq!(granted(&mut repair, now + 100 * MS, 0, lost), 85);
+    }
+
+    #[test]
+    fn what_waits_in_the_network_behind_other_repairs_is_not_sent_twice() {
+        let (mut repair, now) = full();
+        let way = Way { bps: Some(5_000_000), ..WAY };
+        let ask = |repair: &mut Repair, after: u32| {
+            let spent = (0..85).map(|index| repair.spend(now + after * MS, index, BYTES, 0, way));
+            spent.filter(Result::is_ok).count()
+        };
+        // 85 of them take 149.6 ms.
+        assert_eq!(ask(&mut repair, 0), 85);
+        assert_eq!(ask(&mut repair, 101), 0);
+        assert_eq!(ask(&mut repair, 102), 1, "the first one was lost");
+        assert_eq!(ask(&mut repair, 251), 84);
     }
 
     #[test]
@@ -118,8 +157,7 @@ mod tests {
         let (mut repair, now) = full();
         let saved = SAVED_PACKETS as usize;
         let octets = 100 << 20;
-        let small =
-            |repair: &mut Repair, at, index| repair.spend(at, index, 10, octets, ROUND_TRIP);
+        let small = |repair: &mut Repair, at, index| repair.spend(at, index, 10, octets, WAY);
         assert!((0..256).all(|index| small(&mut repair, now, index).is_ok()));
         assert_eq!(small(&mut repair, now, 256), Err(DropReason::NackBudget));
         let second = (0..100_000u64)
@@ -133,7 +171,7 @@ mod tests {
         let (mut repair, now) = full();
         let fit = SAVED_BYTES as usize / BYTES;
         assert_eq!(granted(&mut repair, now, 0, 0..256), fit);
-        assert_eq!(repair.spend(now, 999, BYTES, 0, ROUND_TRIP), Err(DropReason::NackBudget));
+        assert_eq!(repair.spend(now, 999, BYTES, 0, WAY), Err(DropReason::NackBudget));
         let more = granted(&mut repair, now + 1000 * MS, 400 * BYTES as u64, 1000..2000);
         assert!((100..=101).contains(&more), "{more} of a quarter of 400");
     }

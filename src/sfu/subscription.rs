@@ -17,7 +17,7 @@ use super::drop_reason::DropReason;
 use super::egress::{Egress, Path};
 use super::picture::PictureCounters;
 use super::relay::ClockPair;
-use super::repair::Repair;
+use super::repair::{Repair, Way};
 use super::slab::{PublicationId, Run, Slab, SlabPacket};
 use super::thinning::Point;
 use super::transport::SrtpSender;
@@ -47,6 +47,13 @@ impl Link<'_> {
     #[must_use]
     pub fn may_send(&self, now: Instant) -> bool {
         self.downlink.as_ref().is_none_or(|downlink| downlink.may_send(now))
+    }
+
+    /// The way there; `round_trip` as its reports tell it, which may come later than other feedback.
+    fn way(&self, round_trip: Option<Duration>) -> Way {
+        let known = self.downlink.as_ref().map(|downlink| downlink.estimate());
+        let rtt = || known.and_then(|estimate| estimate.rtt);
+        Way { round_trip: round_trip.or_else(rtt), bps: known.map(|estimate| estimate.target_bps) }
     }
 
     /// A message of so many packets of `segment` bytes leaves now.

@@ -87,3 +87,32 @@ fn other_frames(world: &World, viewer: usize) -> usize {
     let frames = whole_frames(world, viewer);
     (frames[frames.len() - 1] - frames[0] + 1) as usize
 }
+
+#[test]
+fn what_a_break_of_300_ms_lost_is_sent_again_once() {
+    for seed in seeds(4) {
+        println!("SIM_SEED={seed}");
+        let queue = Queue::Time(Duration::from_millis(300));
+        let far = Duration::from_millis(50);
+        let narrow = Conditions { rate_bps: Some(2_000_000), queue, delay: far, ..CLEAN };
+        let mut world = World::new(seed, 2, narrow);
+        // 1.3 Mbit/s: 54 packets are lost, and take 200 ms to come again.
+        let host = world.add_publisher(ROOM, 0, 6, 100);
+        let publisher = world.peer_of(host);
+        world.links[publisher].up.set(world.now, CLEAN);
+        let viewer = world.add_viewer(ROOM, (seed % 2) as u8, Seat::HOST);
+        world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
+        world.run_for(Duration::from_secs(6));
+        let again =
+            |world: &World| world.shards.iter().map(|s| s.counters().retransmissions).sum::<u64>();
+        let before = again(&world);
+        let end = world.now + Duration::from_millis(300);
+        world.links[viewer].down.outage(world.now, end);
+        world.links[viewer].up.outage(world.now, end);
+        world.run_for(Duration::from_secs(1));
+        let sent = again(&world) - before;
+        println!("{sent} sent again");
+        assert!((45..=62).contains(&sent), "{sent} of 54 sent again");
+        assert!(world.peers[viewer].watch().missing(60).is_empty(), "and all of it came");
+    }
+}

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::rtp::rtcp::TransportFeedback;
 
-use super::estimator::{Estimator, EstimatorConfig, FeedbackOutcome, ProbePacer};
+use super::estimator::{Estimate, Estimator, EstimatorConfig, FeedbackOutcome, ProbePacer};
 use super::pace::Pace;
 use super::sent::SentLog;
 
@@ -193,6 +193,12 @@ impl Downlink {
         self.estimator.on_receiver_report(now, fraction_lost, rtt, sent);
         self.follow_pace(now);
         self.estimator.take_change().is_some()
+    }
+
+    /// What the viewer's network is like, as far as it is known.
+    #[must_use]
+    pub fn estimate(&self) -> Estimate {
+        self.estimator.estimate()
     }
 
     /// Whether the next message may leave.

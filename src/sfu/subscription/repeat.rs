@@ -66,7 +66,8 @@ impl Subscription {
         let content = anchor.content(slab, packet);
         let octets = self.octets;
         let repair = self.repair.get_or_insert_with(|| Box::new(Repair::new(now, octets)));
-        repair.spend(now, index, content.payload.len(), octets, self.round_trip)?;
+        let way = link.way(self.round_trip);
+        repair.spend(now, index, content.payload.len(), octets, way)?;
         self.repeat(now, &anchor, index, slab.timestamp, &content, link, egress, counters);
         counters.retransmissions += 1;
         Ok(())
