@@ -16,6 +16,9 @@ const SHARE: f64 = 0.25;
 const SAVED_BYTES: f64 = 256.0 * 1024.0;
 /// Wait between two retransmissions of one packet while the round trip is unknown.
 const INTERVAL: Duration = Duration::from_millis(40);
+/// No longer than this is a repair taken to wait in the network behind others. Trade: an estimate that has just
+/// collapsed would say half a minute, and a picture that misses a packet for so long is asked for anew anyway.
+const MAX_QUEUED: Duration = Duration::from_millis(500);
 /// Repaired numbers remembered per viewer, each in the place of its last bits: what a burst loses
 /// follows each other. As many as may be saved up, so that one burst fits.
 const MEMORY: usize = SAVED_PACKETS as usize;
@@ -95,7 +98,8 @@ impl Repair {
         }
         self.packets -= 1.0;
         self.bytes -= bytes as f64;
-        self.through_at = self.through_at.max(now) + way.takes(bytes);
+        let through_at = self.through_at.max(now) + way.takes(bytes);
+        self.through_at = through_at.min(now + MAX_QUEUED);
         let until = self.through_at + way.round_trip.unwrap_or(INTERVAL);
         self.recent[place] = (index, until);
         Ok(())
@@ -150,6 +154,18 @@ mod tests {
         assert_eq!(ask(&mut repair, 101), 0);
         assert_eq!(ask(&mut repair, 102), 1, "the first one was lost");
         assert_eq!(ask(&mut repair, 251), 84);
+    }
+
+    #[test]
+    fn an_estimate_that_has_collapsed_does_not_refuse_for_ever() {
+        let (mut repair, now) = full();
+        let way = Way { bps: Some(30_000), ..WAY };
+        let ask =
+            |repair: &mut Repair, after: u32| repair.spend(now + after * MS, 9, BYTES, 0, way);
+        assert!((0..9).all(|index| repair.spend(now, index, BYTES, 0, way).is_ok()));
+        assert_eq!(ask(&mut repair, 0), Ok(()));
+        assert_eq!(ask(&mut repair, 599), Err(DropReason::NackRepeated));
+        assert_eq!(ask(&mut repair, 600), Ok(()));
     }
 
     #[test]
