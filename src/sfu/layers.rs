@@ -15,16 +15,13 @@ use super::bandwidth::allocation::{Choice, Demand, Layers, Sizes, divide};
 use super::bandwidth::downlink::Downlink;
 use super::egress::Egress;
 use super::publication::{Publication, ids_of};
+use super::publisher::MEASURE_EVERY;
 use super::relay::RelayMessage;
 use super::session::{OutSlot, Place, Role, View};
 use super::slab::PublicationId;
 use super::thinning::Measured;
 use super::{Sfu, publication_mut, session_mut};
 
-/// How often the layers of a publisher are measured. Trade: a layer that its publisher stops freezes its
-/// viewers for up to twice this and a key frame; a shorter window may find none of the frames of a camera in
-/// the dark (10 a second, some of them dropped) and take that for the end.
-pub const MEASURE_EVERY: Duration = Duration::from_millis(200);
 /// What one sound slot takes, bit/s: Opus as browsers send it, with its headers.
 const SOUND_BPS: u64 = 60_000;
 /// Share of a new window in a layer's rate. Trade: a window holds six frames, and a key frame is as large as ten

@@ -13,8 +13,11 @@ use super::bandwidth::arrivals::{self, Arrivals};
 use super::bandwidth::policer::Policer;
 use super::drop_reason::DropReason;
 use super::interest::Interest;
-use super::layers::MEASURE_EVERY;
 
+/// How often the layers of a publisher are measured. Trade: a layer that its publisher stops freezes its
+/// viewers for up to twice this and a key frame; a shorter window may find none of the frames of a camera in
+/// the dark (10 a second, some of them dropped) and take that for the end.
+pub const MEASURE_EVERY: Duration = Duration::from_millis(200);
 /// SSRCs remembered per publisher.
 const MAX_SSRCS: usize = 64;
 

@@ -62,6 +62,23 @@ impl Link<'_> {
             downlink.note_message(now, segment, packets);
         }
     }
+
+    /// The packet that was sealed since `start` is a message of its own; its length.
+    fn send_alone(
+        &mut self,
+        now: Instant,
+        start: usize,
+        egress: &mut Egress<'_>,
+        counters: &mut Counters,
+    ) -> usize {
+        let sealed = egress.buffer().len() - start;
+        self.note_message(now, sealed, 1);
+        egress.commit(self.path, start, sealed);
+        counters.packets_out += 1;
+        counters.bytes_out += sealed as u64;
+        counters.messages_out += 1;
+        sealed
+    }
 }
 
 /// An RTP header as it goes out, the transport-wide number included where the slot has one.

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { largeCamera, launchChromium, person } from "./harness/browsers.mjs";
+import { drawnCamera, LARGE, launchChromium, person } from "./harness/browsers.mjs";
 import { frames } from "./harness/measure.mjs";
 import { metric } from "./harness/metrics.mjs";
 import { startServer } from "./harness/server.mjs";
@@ -125,7 +125,7 @@ async function seesWidth(options, widths) {
   const chromium = await launchChromium();
   try {
     const host = await person(chromium, "Hanna");
-    await host.addInitScript(largeCamera);
+    await host.addInitScript(drawnCamera, LARGE);
     const viewer = await watch(await person(chromium, "Vera"), server.url, await goLive(host, server.url, "Large"));
     const is = (wanted) => wanted.includes(document.querySelector('.tile[data-seat="0"] video').videoWidth);
     await viewer.waitForFunction(is, widths, { timeout: WITHIN_MS });

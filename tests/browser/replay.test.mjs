@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { setTimeout } from "node:timers/promises";
 import { bare, joinAndNote, notedFrames, videoReceiver, viewerToken } from "./harness/bare.mjs";
-import { firefoxPerson, launchChromium, launchFirefox, person, stampedCamera } from "./harness/browsers.mjs";
+import { drawnCamera, firefoxPerson, launchChromium, launchFirefox, person, STAMPED } from "./harness/browsers.mjs";
 import { median } from "./harness/measure.mjs";
 import { metric } from "./harness/metrics.mjs";
 import { startServer } from "./harness/server.mjs";
@@ -35,7 +35,7 @@ before(async () => {
   server = await startServer(["--set", "media.shards=2"]);
   chromium = await launchChromium();
   host = await person(chromium, "Hanna");
-  await host.addInitScript(stampedCamera);
+  await host.addInitScript(drawnCamera, STAMPED);
   room = await goLive(host, server.url);
   waker = await bare(await person(chromium, "Wanda"), server.url);
   // A shard keeps what its viewers watch: with one on each, wherever somebody joins there is a cache.

@@ -1,7 +1,7 @@
 /** What a viewer looks at decides what it is sent. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { largeCamera, launchChromium, person } from "./harness/browsers.mjs";
+import { drawnCamera, LARGE, launchChromium, person } from "./harness/browsers.mjs";
 import { frames, received } from "./harness/measure.mjs";
 import { startServer } from "./harness/server.mjs";
 import { goLive, watch, WITHIN_MS } from "./harness/show.mjs";
@@ -24,7 +24,7 @@ before(async () => {
   server = await startServer(PLENTY);
   chromium = await launchChromium();
   host = await person(chromium, "Hanna");
-  await host.addInitScript(largeCamera);
+  await host.addInitScript(drawnCamera, LARGE);
   room = await goLive(host, server.url, "Views");
 });
 

@@ -115,18 +115,17 @@ fn nothing_is_probed_where_nobody_tells_what_arrives_of_it() {
 }
 
 #[test]
-fn a_lying_estimate_costs_the_liar_its_picture_and_nobody_else() {
+fn a_lying_estimate_costs_nobody_anything() {
     for lie in [0, 1, u64::MAX] {
         for seed in seeds(2) {
             println!("SIM_SEED={seed} REMB {lie}");
             let (mut world, viewers) = show(seed, &[Tells::Lie(lie), Tells::Losses, Tells::Losses]);
             world.run_for(8 * SECOND);
-            for honest in &viewers[1..] {
-                let [.., best] = shown(&mut world, *honest, SECOND);
+            // Without losses or a queue it is not believed.
+            for viewer in &viewers {
+                let [.., best] = shown(&mut world, *viewer, SECOND);
                 assert!(best >= 28, "{best} frames of the best");
             }
-            let [.., best] = shown(&mut world, viewers[0], SECOND);
-            assert_eq!(best >= 28, lie > 1, "{best} frames of the best");
             let host = world.peers[0].publish();
             let requests: u32 = host.layers.iter().map(|layer| layer.key_frame_requests).sum();
             assert!(requests + host.key_frame_requests < 30, "{requests} key frames in 10 s");

@@ -13,7 +13,6 @@ use super::super::egress::Egress;
 use super::super::picture::PicturePatch;
 use super::super::slab::{PublicationId, Slab, SlabPacket, SlabRing};
 use super::super::thinning::Point;
-use super::repeat::send_alone;
 use super::{Header, Link, PADDING, Subscription};
 
 /// How much closer the frames of a replay are than they were: 33 ms become 1 ms.
@@ -227,7 +226,7 @@ impl Subscription {
             let header = Header::new(fixed, self.wide_number(link));
             let out = egress.buffer();
             link.sender.seal_rtp(header.bytes(), &[], &PADDING[1][..1], index, out);
-            let sealed = send_alone(now, start, link, egress, counters);
+            let sealed = link.send_alone(now, start, egress, counters);
             debug_assert!(sealed > FIXED_HEADER_LEN);
             self.next_index = self.next_index.max(index + 1);
             self.packets += 1;

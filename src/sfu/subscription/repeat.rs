@@ -162,23 +162,6 @@ impl Subscription {
                 link.sender.seal_rtp(header.bytes(), repeated.bytes(), padding, index, out);
             }
         }
-        send_alone(now, start, link, egress, counters)
+        link.send_alone(now, start, egress, counters)
     }
-}
-
-/// The packet that was sealed since `start` is a message of its own; its length.
-pub(super) fn send_alone(
-    now: Instant,
-    start: usize,
-    link: &mut Link<'_>,
-    egress: &mut Egress<'_>,
-    counters: &mut Counters,
-) -> usize {
-    let sealed = egress.buffer().len() - start;
-    link.note_message(now, sealed, 1);
-    egress.commit(link.path, start, sealed);
-    counters.packets_out += 1;
-    counters.bytes_out += sealed as u64;
-    counters.messages_out += 1;
-    sealed
 }

@@ -18,7 +18,7 @@ export async function bare(page, url) {
 
 /**
  * In the page: join anew as `name` and note every frame that is shown, with the time its picture says it was
- * made at (`stampedCamera`). Resolves at the first one. All times are milliseconds since the epoch.
+ * made at (`STAMPED`). Resolves at the first one. All times are milliseconds since the epoch.
  */
 export async function joinAndNote({ room, token, name }) {
   const BITS = 16;

@@ -81,54 +81,39 @@ function smallCamera() {
 }
 
 /**
- * Init script of a host: a small camera whose picture says when it was made. The milliseconds since the epoch,
- * modulo 2^16, are sixteen squares along the upper edge, the lowest bit first; white is 1.
+ * A small camera whose picture says when it was made. The milliseconds since the epoch, modulo 2^16, are sixteen
+ * squares along the upper edge, the lowest bit first; white is 1.
  */
-export function stampedCamera() {
+export const STAMPED = { width: 320, height: 180, fps: 30, stamped: true };
+/** A camera that is sent in layers, and drawn no oftener than two cores can encode them. */
+export const LARGE = { width: 960, height: 540, fps: 10, stamped: false };
+
+/** Init script of a host: a drawn camera, `STAMPED` or `LARGE`. */
+export function drawnCamera({ width, height, fps, stamped }) {
   const { mediaDevices } = navigator;
   if (!mediaDevices) return;
   const open = mediaDevices.getUserMedia.bind(mediaDevices);
   mediaDevices.getUserMedia = async ({ audio, video }) => {
     const sound = audio ? (await open({ audio })).getTracks() : [];
     if (!video) return new MediaStream(sound);
-    const canvas = Object.assign(document.createElement("canvas"), { width: 320, height: 180 });
+    const canvas = Object.assign(document.createElement("canvas"), { width, height });
     const picture = canvas.getContext("2d");
+    const square = width / 16;
     let frame = 0;
     setInterval(() => {
       frame += 1;
       picture.fillStyle = `hsl(${frame % 360} 60% 50%)`;
-      picture.fillRect(0, 20, 320, 160);
+      picture.fillRect(0, 0, width, height);
       picture.fillStyle = "white";
-      picture.fillRect((frame * 7) % 300, 30 + ((frame * 3) % 120), 20, 20);
+      picture.fillRect((frame * 7) % (width - square), 2 * square + ((frame * 3) % (height - 4 * square)), square, square);
+      if (!stamped) return;
       const made = Math.round(performance.timeOrigin + performance.now());
       for (let bit = 0; bit < 16; bit += 1) {
         picture.fillStyle = (made >> bit) & 1 ? "white" : "black";
-        picture.fillRect(bit * 20, 0, 20, 20);
+        picture.fillRect(bit * square, 0, square, square);
       }
-    }, 1000 / 30);
-    return new MediaStream([...sound, ...canvas.captureStream(30).getVideoTracks()]);
-  };
-}
-
-/** Init script of a host: a picture of 960 by 540, which is drawn ten times a second. */
-export function largeCamera() {
-  const { mediaDevices } = navigator;
-  if (!mediaDevices) return;
-  const open = mediaDevices.getUserMedia.bind(mediaDevices);
-  mediaDevices.getUserMedia = async ({ audio, video }) => {
-    const sound = audio ? (await open({ audio })).getTracks() : [];
-    if (!video) return new MediaStream(sound);
-    const canvas = Object.assign(document.createElement("canvas"), { width: 960, height: 540 });
-    const picture = canvas.getContext("2d");
-    let frame = 0;
-    setInterval(() => {
-      frame += 1;
-      picture.fillStyle = `hsl(${frame % 360} 60% 50%)`;
-      picture.fillRect(0, 0, 960, 540);
-      picture.fillStyle = "white";
-      picture.fillRect((frame * 7) % 900, (frame * 3) % 480, 60, 60);
-    }, 100);
-    return new MediaStream([...sound, ...canvas.captureStream(10).getVideoTracks()]);
+    }, 1000 / fps);
+    return new MediaStream([...sound, ...canvas.captureStream(fps).getVideoTracks()]);
   };
 }
 
