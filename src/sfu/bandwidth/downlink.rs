@@ -315,14 +315,16 @@ mod tests {
         let mut downlink = Downlink::new(now, EstimatorConfig::default());
         assert!(!downlink.rests(now));
         let ms = Duration::from_millis(1);
+        let start = EstimatorConfig::default().start_bps;
         for seconds in [2, 4, 8, 16, 16] {
-            downlink.on_remb(now, 50_000);
-            assert_eq!(downlink.budget_bps(now), Some(50_000));
+            // Half of it is lost.
+            downlink.on_receiver_report(now, 128, None);
+            assert_eq!(downlink.budget_bps(now), Some(start / 2));
             downlink.note_given_up(now);
             now += Duration::from_secs(seconds);
             assert!(downlink.rests(now - ms));
             assert!(!downlink.rests(now));
-            assert_eq!(downlink.budget_bps(now), Some(EstimatorConfig::default().start_bps));
+            assert_eq!(downlink.budget_bps(now), Some(start));
             assert!(downlink.may_send(now));
         }
         now += WENT_WELL;
