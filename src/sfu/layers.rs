@@ -17,7 +17,7 @@ use super::egress::Egress;
 use super::publication::{Publication, ids_of};
 use super::publisher::MEASURE_EVERY;
 use super::relay::RelayMessage;
-use super::session::{OutSlot, Place, Role, View};
+use super::session::{OutSlot, Place, Role, View, Watcher};
 use super::slab::PublicationId;
 use super::thinning::Measured;
 use super::{Sfu, publication_mut, session_mut};
@@ -139,34 +139,24 @@ impl Sfu {
         let layers = self.layers.get(&track.transport);
         let Some(layers) = layers.filter(|_| track.kind == MediaKind::Video) else { return first };
         let mut demands = self.demands(index);
-        demands.extend(self.demand(index, slot, layers.awake(), None));
+        let watcher = self.watcher(index);
+        demands.extend(watcher.and_then(|watcher| watcher.demand(slot, layers.awake(), None)));
         divide(&mut demands, self.budget(now, index));
         let own = demands.iter().find(|demand| demand.slot == slot);
         own.map_or(first, |demand| demand.chosen)
     }
 
-    /// What a slot can show of a track, and how the viewer shows it.
-    fn demand(
-        &self,
-        index: u32,
-        slot: usize,
-        layers: Layers,
-        present: Option<Choice>,
-    ) -> Option<Demand> {
-        let session = self.sessions.get(index as usize)?.as_ref()?;
-        let Role::Watch(watcher) = &session.role else { return None };
-        let seat = watcher.slots.get(slot)?.track.seat;
-        let tile = watcher.view(seat).tile;
-        let chosen = present.unwrap_or(Choice::FIRST);
-        Some(Demand { slot, seat, tile, layers, present, chosen })
+    /// Who watches in this session.
+    fn watcher(&self, index: u32) -> Option<&Watcher> {
+        match &self.sessions.get(index as usize)?.as_ref()?.role {
+            Role::Watch(watcher) => Some(watcher),
+            Role::Publish(_) => None,
+        }
     }
 
     /// All that a viewer's video slots show now.
     fn demands(&self, index: u32) -> Vec<Demand> {
-        let session = self.sessions.get(index as usize).and_then(Option::as_ref);
-        let Some(Role::Watch(watcher)) = session.map(|session| &session.role) else {
-            return Vec::new();
-        };
+        let Some(watcher) = self.watcher(index) else { return Vec::new() };
         let shown = |(slot, out): (usize, &OutSlot)| {
             let Place::Attached { publication, position } = out.place else { return None };
             let publication = self.publications.get(publication as usize)?.as_ref()?;
@@ -175,7 +165,7 @@ impl Sfu {
                 return None;
             };
             let layers = self.layers.get(&transport)?;
-            self.demand(index, slot, *layers, Some(Choice { layer, point }))
+            watcher.demand(slot, *layers, Some(Choice { layer, point }))
         };
         watcher.slots.iter().enumerate().filter_map(shown).collect()
     }
@@ -225,8 +215,7 @@ impl Sfu {
     /// Bits per second of video a viewer's network takes; `None` = its client tells us nothing.
     fn budget(&self, now: Instant, index: u32) -> Option<u64> {
         let session = self.sessions.get(index as usize)?.as_ref()?;
-        let Role::Watch(watcher) = &session.role else { return None };
-        let sound = watcher.slots.iter().filter(|slot| {
+        let sound = self.watcher(index)?.slots.iter().filter(|slot| {
             slot.track.kind == MediaKind::Audio && matches!(slot.place, Place::Attached { .. })
         });
         let total = session.downlink.as_ref()?.budget_bps(now)?;
@@ -292,7 +281,7 @@ impl Sfu {
         let budget = self.budget(now, index);
         let mut demands = self.demands(index);
         divide(&mut demands, budget);
-        let best: u64 = demands.iter().map(Demand::best_bps).sum();
+        let best: u64 = demands.iter().map(|demand| demand.best_bps).sum();
         if self.wake_for_falls(now, index, &mut demands) {
             divide(&mut demands, budget);
         }
@@ -403,6 +392,16 @@ impl Sfu {
         let Some(publication) = publication_mut(&mut self.publications, at) else { return };
         publication.awaiting = awaiting;
         self.forget_unwatched(at);
+    }
+}
+
+impl Watcher {
+    /// What a slot can show of a track, and how the viewer shows it.
+    fn demand(&self, slot: usize, layers: Layers, present: Option<Choice>) -> Option<Demand> {
+        let seat = self.slots.get(slot)?.track.seat;
+        let tile = self.view(seat).tile;
+        let chosen = present.unwrap_or(Choice::FIRST);
+        Some(Demand { slot, seat, tile, layers, present, chosen, best_bps: 0 })
     }
 }
 

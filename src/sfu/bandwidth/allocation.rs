@@ -161,6 +161,8 @@ pub struct Demand {
     pub present: Option<Choice>,
     /// What it is to show: the answer.
     pub chosen: Choice,
+    /// What the best for its tile costs, bit/s: part of the answer.
+    pub best_bps: u64,
 }
 
 impl Demand {
@@ -168,12 +170,6 @@ impl Demand {
     #[must_use]
     pub fn chosen_bps(&self) -> u64 {
         self.layers.cost(self.chosen)
-    }
-
-    /// What the best for its tile costs, bit/s.
-    #[must_use]
-    pub fn best_bps(&self) -> u64 {
-        self.options().last().map_or(0, |(_, bps)| *bps)
     }
 
     /// What was chosen is less than what it shows, and not being sent at present.
@@ -205,13 +201,12 @@ impl Demand {
 /// `budget_bps` lifts them in that order. `None` = no estimate, everybody gets the best that its tile needs.
 pub fn divide(demands: &mut [Demand], budget_bps: Option<u64>) {
     demands.sort_by_key(Demand::rank);
-    let Some(budget) = budget_bps else {
-        for demand in demands {
-            demand.chosen = demand.options().last().map_or(demand.chosen, |(best, _)| *best);
-        }
-        return;
-    };
     let options: Vec<_> = demands.iter().map(Demand::options).collect();
+    for (demand, options) in demands.iter_mut().zip(&options) {
+        let best = options.last().copied();
+        (demand.chosen, demand.best_bps) = best.unwrap_or((demand.chosen, 0));
+    }
+    let Some(budget) = budget_bps else { return };
     let mut spent = 0;
     for (demand, options) in demands.iter_mut().zip(&options) {
         if let Some((cheapest, bps)) = options.iter().min_by_key(|(_, bps)| *bps) {
@@ -262,7 +257,8 @@ mod tests {
 
     fn demand(layers: Layers, present: Option<Choice>) -> Demand {
         let seat = Seat::HOST;
-        Demand { slot: 0, seat, tile: None, layers, present, chosen: Choice::FIRST }
+        let chosen = Choice::FIRST;
+        Demand { slot: 0, seat, tile: None, layers, present, chosen, best_bps: 0 }
     }
 
     fn chosen(demands: &[Demand], budget: Option<u64>) -> Vec<Choice> {
@@ -348,7 +344,7 @@ mod tests {
         let layer_of = |layers: Layers, tile| {
             let mut demands = [Demand { tile, ..demand(layers, None) }];
             divide(&mut demands, Some(10_000_000));
-            let best = demands[0].best_bps();
+            let best = demands[0].best_bps;
             assert_eq!(best, demands[0].chosen_bps(), "and no more is probed for");
             divide(&mut demands, None);
             assert_eq!(best, demands[0].chosen_bps(), "also where there is no estimate");
@@ -447,7 +443,7 @@ mod tests {
             let mut cost = 0;
             let mut cheapest = 0;
             for (demand, pick) in demands.iter().zip(&picks) {
-                let sent = demand.best_bps() > 0;
+                let sent = demand.best_bps > 0;
                 prop_assert!(!sent || demand.layers.cost(*pick) > 0);
                 prop_assert!(!sent || is_capped(demand));
                 cost += demand.layers.cost(*pick);
