@@ -238,8 +238,9 @@ impl Sfu {
         if let Some((clock, _)) = publication.clock {
             self.relays.push_back((shard, RelayMessage::Clock(id, clock)));
         }
-        if let Some(layers) = self.layers.get(&id.transport) {
-            self.relays.push_back((shard, RelayMessage::Layers(id.transport, Box::new(*layers))));
+        if let Some(costs) = self.layers.get(&id.transport) {
+            let layers = Box::new(costs.now);
+            self.relays.push_back((shard, RelayMessage::Layers(id.transport, layers)));
         }
         if id.kind == MediaKind::Video {
             self.want_key_frame(now, at, egress);

@@ -93,7 +93,7 @@ impl Sfu {
 
     fn deliver_to_all(&mut self, now: Instant, at: u32, slab: &Arc<Slab>, egress: &mut Egress<'_>) {
         if slab.key_frame {
-            self.admit_awaiting(at);
+            self.admit_awaiting(now, at);
         }
         let mut riders = self.take_riders(slab);
         let Some(publication) = publication_mut(&mut self.publications, at) else { return };

@@ -28,6 +28,15 @@ const SOUND_BPS: u64 = 60_000;
 /// others; less would follow a change of scene for seconds.
 const NEW_SHARE: f64 = 0.125;
 
+/// What the layers of a publisher cost.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Costs {
+    /// By what was measured last.
+    pub now: Layers,
+    /// When all of its viewers' layers were chosen by them last.
+    followed: Layers,
+}
+
 impl Sfu {
     /// Measure the layers of a publisher, if it is time, and let its viewers follow.
     pub(super) fn measure_layers(&mut self, now: Instant, index: u32, egress: &mut Egress<'_>) {
@@ -55,7 +64,7 @@ impl Sfu {
         }
         shards.sort_unstable();
         shards.dedup();
-        let known = self.layers.get(&transport).copied();
+        let known = self.layers.get(&transport).map(|costs| costs.now);
         let mut layers = smoothed(known, &measured, window);
         layers.sizes = sizes;
         self.follow_interest(now, index, &mut layers, watched);
@@ -106,22 +115,25 @@ impl Sfu {
         layers: Layers,
         egress: &mut Egress<'_>,
     ) {
-        let (mut viewers, mut known) = (Vec::new(), false);
+        let (mut viewers, mut shown) = (Vec::new(), false);
         for id in ids_of(transport, MediaKind::Video) {
             let Some(at) = self.publication_ids.get(&id) else { continue };
             if let Some(publication) = publication_mut(&mut self.publications, *at) {
                 let over = layers.whole_bps(id.layer.into()) == 0;
                 viewers.extend(publication.subscriptions.iter().map(|slot| (slot.session, over)));
-                known = true;
+                shown = true;
             }
         }
-        if known {
-            self.layers.insert(transport, layers);
+        if !shown {
+            return;
         }
-        let choice = layers.is_choice();
+        let known = self.layers.get(&transport).map(|costs| costs.followed);
+        let moved = known.is_none_or(|followed| layers.differ(&followed));
+        let followed = known.filter(|_| !moved).unwrap_or(layers);
+        self.layers.insert(transport, Costs { now: layers, followed });
         for (index, over) in viewers {
-            // Where there is nothing to choose, what it costs is of interest only to the pace.
-            if choice || over || self.downlink_mut(index).is_some() {
+            let due = |downlink: &mut Downlink| downlink.choice_is_due(now);
+            if moved || over || self.downlink_mut(index).is_some_and(due) {
                 self.allocate(now, index, egress);
             }
         }
@@ -136,11 +148,12 @@ impl Sfu {
         track: PublicationId,
     ) -> Choice {
         let first = Choice { layer: track.layer, ..Choice::FIRST };
-        let layers = self.layers.get(&track.transport);
-        let Some(layers) = layers.filter(|_| track.kind == MediaKind::Video) else { return first };
+        let costs = self.layers.get(&track.transport);
+        let Some(costs) = costs.filter(|_| track.kind == MediaKind::Video) else { return first };
+        let layers = costs.now.awake();
         let mut demands = self.demands(index);
         let watcher = self.watcher(index);
-        demands.extend(watcher.and_then(|watcher| watcher.demand(slot, layers.awake(), None)));
+        demands.extend(watcher.and_then(|watcher| watcher.demand(slot, layers, None)));
         divide(&mut demands, self.budget(now, index));
         let own = demands.iter().find(|demand| demand.slot == slot);
         own.map_or(first, |demand| demand.chosen)
@@ -164,8 +177,8 @@ impl Sfu {
             let PublicationId { transport, kind: MediaKind::Video, layer } = publication.id else {
                 return None;
             };
-            let layers = self.layers.get(&transport)?;
-            watcher.demand(slot, *layers, Some(Choice { layer, point }))
+            let layers = self.layers.get(&transport)?.now;
+            watcher.demand(slot, layers, Some(Choice { layer, point }))
         };
         watcher.slots.iter().enumerate().filter_map(shown).collect()
     }
@@ -276,6 +289,13 @@ impl Sfu {
         subscription.probe(now, bytes, ring, &mut link, egress, &mut self.counters).0
     }
 
+    /// A viewer is shown something else: what it is given has changed.
+    pub(super) fn choose_soon(&mut self, now: Instant, index: u32) {
+        if let Some(downlink) = self.downlink_mut(index) {
+            downlink.choose_soon(now);
+        }
+    }
+
     /// Choose a layer for each of a viewer's slots, and let those that change wait for it.
     pub(super) fn allocate(&mut self, now: Instant, index: u32, egress: &mut Egress<'_>) {
         let budget = self.budget(now, index);
@@ -357,14 +377,14 @@ impl Sfu {
         self.want_from_publisher(now, at);
         // What begins to be sent begins with one.
         let known = self.layers.get(&present.transport);
-        let rests = known.and_then(|layers| layers.resting.get(usize::from(layer)));
+        let rests = known.and_then(|costs| costs.now.resting.get(usize::from(layer)));
         if rests != Some(&true) {
             self.want_key_frame(now, at, egress);
         }
     }
 
     /// A key frame of this layer is about to go out: those who wait for it move here.
-    pub(super) fn admit_awaiting(&mut self, at: u32) {
+    pub(super) fn admit_awaiting(&mut self, now: Instant, at: u32) {
         let Some(publication) = publication_mut(&mut self.publications, at) else { return };
         for (index, slot) in std::mem::take(&mut publication.awaiting) {
             let slot = usize::from(slot);
@@ -378,6 +398,7 @@ impl Sfu {
             if let Some(out) = self.slot_mut(index, slot) {
                 out.place = Place::Attached { publication: at, position };
             }
+            self.choose_soon(now, index);
             self.counters.layer_changes += 1;
         }
     }

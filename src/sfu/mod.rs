@@ -46,7 +46,6 @@ use signaling::media::{AddressedMediaEvent, MediaEvent, MediaKind, RoomKey, Tran
 use crate::rtp::packet::{PacketKind, RtpHeader};
 use crate::rtp::rtx;
 
-use bandwidth::allocation::Layers;
 use bandwidth::estimator::EstimatorConfig;
 use bandwidth::policer::Verdict;
 use counters::{Counters, Population};
@@ -54,6 +53,7 @@ use demux::Demux;
 use drop_reason::DropReason;
 use egress::{Egress, Path};
 use handshakes::{Flight, STEPS_PER_TURN};
+use layers::Costs;
 use publication::{Publication, RIDER_WAITS};
 use publisher::Stream;
 use random::Random;
@@ -115,7 +115,7 @@ pub struct Sfu {
     free_publications: Vec<u32>,
     publication_ids: HashMap<PublicationId, u32>,
     /// What the layers of simulcast tracks cost, by publish transport.
-    layers: HashMap<TransportId, Layers>,
+    layers: HashMap<TransportId, Costs>,
     stages: HashMap<RoomKey, Stage>,
     timers: Timers,
     /// Publications with a part of a frame waiting for the rest.

@@ -160,6 +160,7 @@ impl Sfu {
                 return;
             }
         }
+        self.choose_soon(now, index);
         self.want_from_publisher(now, at);
         if id.kind == MediaKind::Video && !self.replay(now, index, slot, egress) {
             self.want_key_frame(now, at, egress);

@@ -32,6 +32,12 @@ const WORTH: u64 = 64;
 /// would be seen, more would send 1280 pixels to a tile of 700 where 640 are at hand.
 const COVERS_PERCENT: u32 = 80;
 
+/// A cost has moved if it did by more than this part of itself, one in so many.
+///
+/// Trade: measured costs swing by several percent with what is filmed. Each time all viewers of a publisher are looked at,
+/// microseconds each; until the viewer's next turn it may be over its budget by this part.
+const MOVED: u32 = 8;
+
 /// Sizes of the pictures of one simulcast layer by spatial level; unknown until a key frame tells them.
 pub type Sizes = [Option<PictureSize>; LEVELS];
 
@@ -124,10 +130,14 @@ impl Layers {
         self.bps.get(layer).map_or(0, |points| points[Point::ALL.index()])
     }
 
-    /// There is more than one thing to choose from.
+    /// Something costs more or less than in `before` by enough to choose anew, or is of another size, or rests or not.
     #[must_use]
-    pub fn is_choice(&self) -> bool {
-        self.options(None).len() > 1
+    pub fn differ(&self, before: &Self) -> bool {
+        let far = |(now, then): (&u32, &u32)| now.abs_diff(*then) > then / MOVED;
+        let moved = |(now, then): (&[u32; POINTS], &[u32; POINTS])| now.iter().zip(then).any(far);
+        self.sizes != before.sizes
+            || self.resting != before.resting
+            || self.bps.iter().zip(&before.bps).any(moved)
     }
 
     fn size(&self, choice: Choice) -> Option<PictureSize> {
@@ -316,13 +326,26 @@ mod tests {
 
     #[test]
     fn levels_that_are_not_sent_are_no_choice_and_the_highest_stands_for_all_above() {
-        assert!(!whole([150_000, 0, 0]).is_choice());
-        assert!(!Layers::default().is_choice());
+        assert_eq!(whole([150_000, 0, 0]).options(None).len(), 1);
+        assert!(Layers::default().options(None).is_empty());
         let options = |layers: Layers| layers.options(None).into_iter().map(|(choice, _)| choice);
         let half = svc([800_000; 3], [60, 100, 100]);
         assert!(options(half).eq([point(2, 0), point(2, 2)]), "one spatial layer, two temporal");
         let two = svc([200_000, 800_000, 800_000], [100; 3]);
         assert!(options(two).eq([point(0, 2), point(2, 2)]));
+    }
+
+    #[test]
+    fn a_cost_has_moved_by_more_than_an_eighth_or_when_it_begins_or_ends() {
+        let moved = |bps: [u32; 3]| whole(bps).differ(&whole(CAMERA));
+        assert!(!moved(CAMERA));
+        assert!(!moved([150_000, 437_500, 1_687_500]), "an eighth");
+        assert!(moved([150_000, 437_499, 1_500_000]));
+        assert!(moved([150_000, 500_000, 1_687_501]));
+        assert!(moved([150_000, 500_000, 0]));
+        assert!(whole([1, 0, 0]).differ(&Layers::default()));
+        assert!(Layers { resting: [false, true, false], ..whole(CAMERA) }.differ(&whole(CAMERA)));
+        assert!(camera().differ(&whole(CAMERA)));
     }
 
     fn sized(width: u16, height: u16) -> Option<PictureSize> {
