@@ -19,7 +19,7 @@ use super::receiver::{Arrival, Receiver};
 use super::relay::ClockPair;
 use super::slab::{MAX_PAYLOAD, PublicationId, Slab, SlabRing};
 use super::subscription::Subscription;
-use super::thinning::{LayerCounter, Measured, PacketLayers};
+use super::thinning::{Counts, LayerCounter, Measured, PacketLayers};
 
 /// Time between key-frame requests to one publisher. Trade: at most 2 a second whatever a
 /// thousand viewers do, and a joiner waits half a second at worst.
@@ -437,10 +437,15 @@ impl Intake {
         };
         let before = match &self.building {
             None if self.layers.is_late(packet.sequence) => {
-                let Some(counts) = self.layers.counts_before(packet.sequence, ring) else {
-                    return ([cut_off, None], Some(DropReason::TooLate));
+                let known = if self.layers.is_before_first(packet.sequence) {
+                    Some(Counts::default())
+                } else {
+                    ring.counts_before(packet.sequence)
                 };
-                Some(counts)
+                if known.is_none() {
+                    return ([cut_off, None], Some(DropReason::TooLate));
+                }
+                known
             }
             _ => None,
         };

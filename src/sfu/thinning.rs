@@ -9,8 +9,6 @@ use crate::rtp::codec::FrameFacts;
 use crate::rtp::dependency::Dependency;
 use crate::rtp::track::Codec;
 
-use super::slab::SlabRing;
-
 /// Spatial and temporal ids told apart; what is above counts as the highest. Trade: three of each is what browsers
 /// send, and each more makes every slab carry more counts.
 pub const LEVELS: usize = 3;
@@ -338,14 +336,10 @@ impl LayerCounter {
         self.distrusted
     }
 
-    /// What was left out up to a hole that `sequence` fills; `None` if that is not known any more.
+    /// Whether `sequence` lies before the first packet, where nothing was left out.
     #[must_use]
-    pub fn counts_before(&self, sequence: u64, ring: &SlabRing) -> Option<Counts> {
-        // Before the first packet nothing was.
-        if self.first.is_some_and(|first| sequence < first) {
-            return Some(Counts::default());
-        }
-        ring.counts_before(sequence)
+    pub fn is_before_first(&self, sequence: u64) -> bool {
+        self.first.is_some_and(|first| sequence < first)
     }
 
     /// For a slab that begins with the packet placed last. `before`: counts up to there, if it fills a hole.
