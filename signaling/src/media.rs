@@ -279,6 +279,13 @@ pub enum MediaCommand {
         /// `true` = paused.
         on: bool,
     },
+    /// Who has the floor of a room: comes before other guests where a viewer's network does not take the best of all.
+    SetSpeaker {
+        /// The room.
+        room: RoomKey,
+        /// The seat, if anybody spoke yet.
+        seat: Option<Seat>,
+    },
     /// Send bytes on a data channel of one transport.
     SendData {
         /// The watch transport.
@@ -316,6 +323,9 @@ pub enum MediaEvent {
     Lost,
     /// Authenticated packets again after `Lost`.
     Back,
+    /// How loud its sound is, 0 (silence) to 9 in steps of 6 dB: told when that changes, and every second while it is not
+    /// silent. A client that does not say it (RFC 6464) is never told of.
+    Loudness(u8),
     /// Which simulcast layers of its video anybody takes, in the order of its offer: told when that changes. The others need
     /// not be sent.
     LayersWanted(Vec<bool>),

@@ -134,6 +134,9 @@ impl Director {
             MediaCommand::SetSeat { room, seat, source, audience, done } => {
                 self.to_all(&ShardCommand::SetSeat { room, seat, source, audience }, done).await;
             }
+            MediaCommand::SetSpeaker { room, seat } => {
+                self.to_all(&ShardCommand::SetSpeaker { room, seat }, None).await;
+            }
             MediaCommand::SetGate { transport, kind, open, done } => {
                 self.to_all(&ShardCommand::SetGate { id: transport, kind, open }, done).await;
             }

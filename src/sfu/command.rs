@@ -107,6 +107,13 @@ pub enum ShardCommand {
         /// Never receives this seat.
         own_seat: Option<Seat>,
     },
+    /// See [`signaling::media::MediaCommand::SetSpeaker`]; sent to every shard.
+    SetSpeaker {
+        /// The room.
+        room: RoomKey,
+        /// The seat.
+        seat: Option<Seat>,
+    },
     /// See [`signaling::media::MediaCommand::PreferLayer`].
     PreferLayer {
         /// The watch transport.

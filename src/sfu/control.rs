@@ -57,6 +57,7 @@ impl Sfu {
                 }
                 self.fill_slots(now, index, egress);
             }
+            ShardCommand::SetSpeaker { room, seat } => self.set_speaker(now, room, seat),
             ShardCommand::PreferLayer { id, seat, size } => {
                 self.prefer_layer(now, id, seat, size, egress);
             }

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use signaling::media::{MediaEvent, MediaKind, Seat, TileSize, TransportId};
+use signaling::media::{MediaEvent, MediaKind, RoomKey, Seat, TileSize, TransportId};
 
 use crate::rtp::track::MAX_LAYERS;
 
@@ -152,8 +152,8 @@ impl Sfu {
         let Some(costs) = costs.filter(|_| track.kind == MediaKind::Video) else { return first };
         let layers = costs.now.awake();
         let mut demands = self.demands(index);
-        let watcher = self.watcher(index);
-        demands.extend(watcher.and_then(|watcher| watcher.demand(slot, layers, None)));
+        let (watcher, speaker) = (self.watcher(index), self.speaker(index));
+        demands.extend(watcher.and_then(|watcher| watcher.demand(slot, layers, None, speaker)));
         divide(&mut demands, self.budget(now, index));
         let own = demands.iter().find(|demand| demand.slot == slot);
         own.map_or(first, |demand| demand.chosen)
@@ -170,6 +170,7 @@ impl Sfu {
     /// All that a viewer's video slots show now.
     fn demands(&self, index: u32) -> Vec<Demand> {
         let Some(watcher) = self.watcher(index) else { return Vec::new() };
+        let speaker = self.speaker(index);
         let shown = |(slot, out): (usize, &OutSlot)| {
             let Place::Attached { publication, position } = out.place else { return None };
             let publication = self.publications.get(publication as usize)?.as_ref()?;
@@ -178,9 +179,23 @@ impl Sfu {
                 return None;
             };
             let layers = self.layers.get(&transport)?.now;
-            watcher.demand(slot, layers, Some(Choice { layer, point }))
+            watcher.demand(slot, layers, Some(Choice { layer, point }), speaker)
         };
         watcher.slots.iter().enumerate().filter_map(shown).collect()
+    }
+
+    /// Somebody has the floor: what the viewers of the room get may change with it, when they are looked at next.
+    pub(super) fn set_speaker(&mut self, now: Instant, room: RoomKey, seat: Option<Seat>) {
+        let Some(stage) = self.stages.get_mut(&room) else { return };
+        stage.speaker = seat;
+        for index in stage.watchers.clone() {
+            self.choose_soon(now, index);
+        }
+    }
+
+    fn speaker(&self, index: u32) -> Option<Seat> {
+        let session = self.sessions.get(index as usize)?.as_ref()?;
+        self.stages.get(&session.room)?.speaker
     }
 
     /// The viewer says how large it shows a seat.
@@ -418,11 +433,18 @@ impl Sfu {
 
 impl Watcher {
     /// What a slot can show of a track, and how the viewer shows it.
-    fn demand(&self, slot: usize, layers: Layers, present: Option<Choice>) -> Option<Demand> {
+    fn demand(
+        &self,
+        slot: usize,
+        layers: Layers,
+        present: Option<Choice>,
+        speaker: Option<Seat>,
+    ) -> Option<Demand> {
         let seat = self.slots.get(slot)?.track.seat;
+        let speaks = speaker == Some(seat);
         let tile = self.view(seat).tile;
         let chosen = present.unwrap_or(Choice::FIRST);
-        Some(Demand { slot, seat, tile, layers, present, chosen, best_bps: 0 })
+        Some(Demand { slot, seat, speaks, tile, layers, present, chosen, best_bps: 0 })
     }
 }
 

@@ -20,6 +20,7 @@ mod feedback;
 pub mod handshakes;
 mod interest;
 mod layers;
+mod loudness;
 mod pacing;
 mod picture;
 mod publication;
@@ -287,6 +288,9 @@ impl Sfu {
         }
         if accepted.became_ready {
             self.tell(index, MediaEvent::MediaReady(stream.kind));
+        }
+        if let Some(loudness) = accepted.loudness {
+            self.tell(index, MediaEvent::Loudness(loudness));
         }
         if accepted.began_without_key_frame {
             self.want_key_frame(now, at, egress);

@@ -7,13 +7,14 @@ use signaling::media::{MediaKind, TransportId};
 
 use crate::rtp::codec::{self, FrameFacts, PictureSizes};
 use crate::rtp::dependency;
-use crate::rtp::extensions::Elements;
+use crate::rtp::extensions::{AudioLevel, Elements};
 use crate::rtp::packet::RtpHeader;
 use crate::rtp::seq::timestamp_is_newer;
 use crate::rtp::track::{Codec, MAX_LAYERS, TrackIn};
 
 use super::bandwidth::allocation::Sizes;
 use super::drop_reason::DropReason;
+use super::loudness::Loudness;
 use super::picture::PicturePatch;
 use super::receiver::{Arrival, Receiver};
 use super::relay::ClockPair;
@@ -208,6 +209,7 @@ pub struct Intake {
     /// What each operating point leaves out of the stream, and takes of its rate.
     layers: LayerCounter,
     dependencies: dependency::Reader,
+    loudness: Loudness,
     /// Timestamp of the newest frame begun, to tell a frame's first slab from a later part.
     last_frame: Option<u32>,
 }
@@ -249,6 +251,8 @@ pub struct Accepted {
     pub layers_distrusted: bool,
     /// Why the packet itself is not among them, after all.
     pub refused: Option<DropReason>,
+    /// How loud its sound is now, 0 to 9, if the room is to know.
+    pub loudness: Option<u8>,
 }
 
 impl Intake {
@@ -265,6 +269,7 @@ impl Intake {
             spacing: Spacing::default(),
             layers: LayerCounter::default(),
             dependencies: dependency::Reader::default(),
+            loudness: Loudness::default(),
             last_frame: None,
         }
     }
@@ -277,6 +282,7 @@ impl Intake {
         self.sizes = Sizes::default();
         self.layers.begin_anew();
         self.dependencies = dependency::Reader::default();
+        self.loudness = Loudness::default();
     }
 
     /// The publisher changed its SSRC (a restarted encoder, a replaced track): other numbers, and
@@ -383,6 +389,7 @@ impl Publication {
         }
         let became_ready = !intake.ready && (id.kind == MediaKind::Audio || facts.key_frame_start);
         intake.ready |= became_ready;
+        let loudness = intake.loudness(now, extensions);
         let trusted = !intake.layers.is_distrusted();
         let layers = intake.layers_of(codec, &facts, extensions);
         let layers = intake.layers.place(sequence, header.timestamp, layers);
@@ -390,7 +397,14 @@ impl Publication {
         let packet = Incoming { header, payload, sequence, codec, facts, layers };
         let (slabs, refused) = intake.append(now, *id, ring, &packet);
         let began_without_key_frame = !intake.ready && key_frame.is_idle(now);
-        Ok(Accepted { slabs, became_ready, began_without_key_frame, layers_distrusted, refused })
+        Ok(Accepted {
+            slabs,
+            became_ready,
+            began_without_key_frame,
+            layers_distrusted,
+            refused,
+            loudness,
+        })
     }
 }
 
@@ -421,6 +435,13 @@ impl Intake {
             }
         };
         PacketLayers::of(codec, facts, dependency)
+    }
+
+    /// What a packet says of its loudness may be news.
+    fn loudness(&mut self, now: Instant, extensions: Elements<'_>) -> Option<u8> {
+        let id = self.track.extensions.audio_level?;
+        let level = extensions.find(id).and_then(AudioLevel::parse)?;
+        self.loudness.note(now, level)
     }
 
     /// Append a packet to the slab being built; returns what is complete.

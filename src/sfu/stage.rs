@@ -21,6 +21,8 @@ impl Slot {
 #[derive(Debug)]
 pub struct Stage {
     slots: [Slot; Seat::COUNT],
+    /// Who has the floor.
+    pub speaker: Option<Seat>,
     /// Indices of this shard's watch sessions.
     pub watchers: Vec<u32>,
     /// Indices of this shard's publish sessions.
@@ -29,7 +31,12 @@ pub struct Stage {
 
 impl Default for Stage {
     fn default() -> Self {
-        Self { slots: [Slot::EMPTY; Seat::COUNT], watchers: Vec::new(), publishers: Vec::new() }
+        Self {
+            slots: [Slot::EMPTY; Seat::COUNT],
+            speaker: None,
+            watchers: Vec::new(),
+            publishers: Vec::new(),
+        }
     }
 }
 

@@ -41,7 +41,8 @@ export class StageGrid {
     for (const seat of shown) {
       const own = seat.seat === this.own.seat;
       const shownSeat = own && !seat.name ? { ...seat, name: state.you?.name } : seat;
-      this.#tile(seat.seat).update(shownSeat, own ? { local: this.own.stream, mirror: this.own.mirror } : {});
+      const speaks = state.speaking.includes(seat.seat);
+      this.#tile(seat.seat).update(shownSeat, own ? { local: this.own.stream, mirror: this.own.mirror, speaks } : { speaks });
     }
     this.#place(false);
   }

@@ -30,15 +30,16 @@ export class Tile {
 
   /**
    * @param {{name: string | null, state: string, audio: boolean, video: boolean}} seat
-   * @param {{local?: MediaStream | null, mirror?: boolean}} own set on the own seat
+   * @param {{local?: MediaStream | null, mirror?: boolean, speaks?: boolean}} [look] the first two are set on the own seat
    */
-  update(seat, { local = null, mirror = false } = {}) {
+  update(seat, { local = null, mirror = false, speaks = false } = {}) {
     const name = seat.name ?? "Guest";
     const picture = local ? seat.state !== "reconnecting" && local.getVideoTracks().some((t) => t.enabled) : seat.state === "live" && seat.video && !this.client.audioOnly;
     this.#source(local);
     this.element.classList.toggle("no-picture", !picture);
     this.element.classList.toggle("mirror", Boolean(local && mirror));
     this.element.classList.toggle("waiting", seat.state !== "live");
+    this.element.classList.toggle("speaks", speaks);
     this.element.setAttribute("aria-label", `${name}, ${seat.state}`);
     const listening = seat.state === "live" && seat.video && !local && !picture;
     const key = `${name}|${seat.state}|${seat.audio}|${picture}|${listening}`;

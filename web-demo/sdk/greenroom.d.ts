@@ -88,6 +88,8 @@ export interface State {
   readonly staff: Staff | null;
   readonly wallet: { coins: number; promo?: number; diamonds?: number } | null;
   readonly likes: number;
+  /** Seats that speak; the first is the dominant speaker, if it is among them. */
+  readonly speaking: readonly number[];
   readonly summary: Summary | null;
 }
 

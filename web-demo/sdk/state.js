@@ -27,6 +27,7 @@ export function fromSnapshot(snapshot, before) {
     staff: snapshot.staff ?? null,
     wallet: before?.wallet ?? null,
     likes: Math.max(before?.likes ?? 0, snapshot.likes ?? 0),
+    speaking: snapshot.speaking ?? [],
     summary: before?.summary ?? null,
   };
 }
@@ -86,8 +87,9 @@ export function fold(state, event) {
 export function foldFx(state, frame) {
   const viewers = frame.v === undefined ? state.viewers : { ...state.viewers, now: frame.v };
   const likes = Math.max(state.likes, frame.l ?? 0);
-  if (likes === state.likes && viewers.now === state.viewers.now) return state;
-  return { ...state, viewers, likes };
+  const speaking = frame.s ?? state.speaking;
+  const same = likes === state.likes && viewers.now === state.viewers.now && speaking.join() === state.speaking.join();
+  return same ? state : { ...state, viewers, likes, speaking };
 }
 
 function inRoom(state, changes) {

@@ -75,6 +75,15 @@ test("fx frames: absolute totals, likes never fall", () => {
   assert.equal(s.likes, 10);
 });
 
+test("fx frames say who speaks, a frame that does not leaves it", () => {
+  const s = foldFx(folded(), { s: [3, 0] });
+  assert.deepEqual(s.speaking, [3, 0]);
+  assert.equal(foldFx(s, { s: [3, 0] }), s);
+  assert.deepEqual(foldFx(s, { v: 99 }).speaking, [3, 0]);
+  assert.deepEqual(foldFx(s, { s: [0, 3] }).speaking, [0, 3], "the first is the dominant speaker");
+  assert.deepEqual(foldFx(s, { s: [] }).speaking, []);
+});
+
 test("combos: the largest n wins and each tap counts once", () => {
   const combos = new Combos();
   assert.equal(combos.update({ comboId: 7, n: 3 }).added, 3);

@@ -241,6 +241,9 @@ pub struct FxFrame {
     pub l: u64,
     /// Viewers now.
     pub v: u32,
+    /// Seats that speak; if the dominant speaker is among them, it is the first.
+    #[serde(default)]
+    pub s: Vec<u8>,
 }
 
 /// Data of `guest.queue`.

@@ -450,4 +450,7 @@ pub struct State {
     /// Likes so far.
     #[serde(default)]
     pub likes: u64,
+    /// Seats that speak; if the dominant speaker is among them, it is the first.
+    #[serde(default)]
+    pub speaking: Vec<u8>,
 }

@@ -181,6 +181,9 @@ pub enum MediaAsk {
         backstage: bool,
         own_seat: Option<Seat>,
     },
+    SetSpeaker {
+        seat: Option<Seat>,
+    },
     PreferLayer {
         transport: TransportId,
         seat: Seat,

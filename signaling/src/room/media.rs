@@ -222,6 +222,11 @@ impl Room {
                 publisher.layers = Some(layers.clone());
                 self.tell_layers(transport);
             }
+            MediaEvent::Loudness(level) => {
+                if let Some(seat) = self.seat_of(transport) {
+                    self.floor.hear(self.now, seat, level);
+                }
+            }
             MediaEvent::Back => {
                 self.arrived(transport, |p| p.lost = false);
             }

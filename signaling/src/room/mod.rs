@@ -7,6 +7,7 @@
 
 mod claims;
 mod effect;
+mod floor;
 mod guests;
 mod input;
 mod kept;
@@ -39,6 +40,7 @@ use crate::protocol::{
 use crate::rate::{Pace, Rate};
 use crate::stage::{Kinds, Rules, Stage};
 
+use floor::Floor;
 use life::Life;
 use media::Publisher;
 use money::Combos;
@@ -139,6 +141,7 @@ pub struct Room {
     ring: VecDeque<Arc<EventMessage>>,
     events_open: usize,
     effects_open: usize,
+    floor: Floor,
     pulse: Pulse,
     chat: Chat,
     moderation: Moderation,
@@ -195,6 +198,7 @@ impl Room {
             ring: VecDeque::new(),
             events_open: 0,
             effects_open: 0,
+            floor: Floor::default(),
             pulse: Pulse::default(),
             chat: Chat::default(),
             moderation: Moderation::default(),
@@ -395,6 +399,7 @@ impl Room {
             self.stage.next_deadline(),
             self.life.next_deadline(),
             self.combos.next_deadline(),
+            self.floor.next_deadline(),
             self.next_pulse(),
         ];
         all.into_iter().flatten().min()

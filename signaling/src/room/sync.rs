@@ -21,6 +21,9 @@ pub(super) struct Applied {
     privileges: BTreeMap<UserId, (bool, Option<Seat>)>,
     yours: BTreeMap<UserId, YourGuest>,
     details: Vec<SeatDetail>,
+    /// Who has the floor, and all who speak.
+    speaker: Option<u8>,
+    pub(super) speaking: Vec<u8>,
     queue: (Vec<QueueEntry>, Vec<InvitedEntry>),
 }
 
@@ -38,6 +41,7 @@ impl Room {
         self.sync_slots();
         self.sync_privileges();
         self.sync_views();
+        self.sync_floor();
         self.sync_yours();
         self.sync_details();
         self.sync_kept();
@@ -233,6 +237,28 @@ impl Room {
         for view in changed {
             self.tell_all(Event::SeatUpdated(view));
         }
+    }
+
+    /// Only who is heard by everybody has a say in who speaks.
+    fn sync_floor(&mut self) {
+        let views = &self.applied.views;
+        self.floor.settle(self.now, |seat| views.get(&seat).is_some_and(|view| view.audio));
+        let speaker = self.floor.holder();
+        if speaker != self.applied.speaker {
+            self.applied.speaker = speaker;
+            self.out.push(Effect::Media(MediaAsk::SetSpeaker { seat: speaker.map(Seat) }));
+        }
+        let speaking = self.floor.speaking();
+        if speaking != self.applied.speaking {
+            self.applied.speaking = speaking;
+            self.pulse.counters = true;
+        }
+    }
+
+    /// The seat whose sound and picture a publish transport is.
+    pub(super) fn seat_of(&self, transport: TransportId) -> Option<u8> {
+        let mut slots = self.applied.slots.iter();
+        slots.find(|(_, (source, _))| *source == Some(transport)).map(|(seat, _)| *seat)
     }
 
     pub(super) fn your_guest(attempt: &Attempt) -> YourGuest {

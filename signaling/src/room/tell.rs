@@ -184,7 +184,8 @@ impl Room {
             return;
         }
         let e = self.combos.frame(FX_BYTES);
-        let frame = FxFrame { q: self.seq, e, l: self.likes, v: self.viewers_now() };
+        let s = self.applied.speaking.clone();
+        let frame = FxFrame { q: self.seq, e, l: self.likes, v: self.viewers_now(), s };
         let event =
             Arc::new(EventMessage { seq: None, ts: self.now, event: Event::Fx(frame.clone()) });
         if self.effects_open == 0 {

@@ -16,6 +16,7 @@ impl Room {
             chat: self.chat.history(None, chat::SNAPSHOT),
             staff: self.is_staff(user).then(|| self.staff_view()),
             likes: self.likes,
+            speaking: self.applied.speaking.clone(),
         }
     }
 

@@ -119,6 +119,7 @@ fn unanswered(room: RoomKey, ask: MediaAsk) -> Ask {
         MediaAsk::SetViewer { transport, backstage, own_seat } => {
             Ask::Sent(MediaCommand::SetViewer { transport, backstage, own_seat })
         }
+        MediaAsk::SetSpeaker { seat } => Ask::Sent(MediaCommand::SetSpeaker { room, seat }),
         MediaAsk::PreferLayer { transport, seat, size } => {
             Ask::Sent(MediaCommand::PreferLayer { transport, seat, size })
         }

@@ -163,6 +163,8 @@ pub struct Demand {
     pub slot: usize,
     /// The seat it shows.
     pub seat: Seat,
+    /// That seat has the floor.
+    pub speaks: bool,
     /// How large the viewer shows it; `None` = it did not say.
     pub tile: Option<TileSize>,
     /// What it can show.
@@ -194,14 +196,15 @@ impl Demand {
     }
 
     /// The most important first: a tile of twice the pixels before the other, so that a spotlight comes first;
-    /// where that does not decide, the host, its screen, then the guests. Who says nothing of a tile shows it large.
+    /// where that does not decide, the host, its screen, the guest who has the floor, then the others. Who says nothing of a tile shows it large.
     fn rank(&self) -> (Reverse<u32>, u8) {
         let area = |tile: TileSize| u32::from(tile.width) * u32::from(tile.height);
         let doublings = self.tile.map_or(u32::BITS, |tile| area(tile).checked_ilog2().unwrap_or(0));
         let seat = match self.seat {
             Seat::HOST => 0,
             Seat::SCREEN => 1,
-            Seat(guest) => guest.saturating_add(1),
+            Seat(_) if self.speaks => 2,
+            Seat(guest) => guest.saturating_add(2),
         };
         (Reverse(doublings), seat)
     }
@@ -268,7 +271,7 @@ mod tests {
     fn demand(layers: Layers, present: Option<Choice>) -> Demand {
         let seat = Seat::HOST;
         let chosen = Choice::FIRST;
-        Demand { slot: 0, seat, tile: None, layers, present, chosen, best_bps: 0 }
+        Demand { slot: 0, seat, speaks: false, tile: None, layers, present, chosen, best_bps: 0 }
     }
 
     fn chosen(demands: &[Demand], budget: Option<u64>) -> Vec<Choice> {
@@ -346,6 +349,24 @@ mod tests {
         assert!(whole([1, 0, 0]).differ(&Layers::default()));
         assert!(Layers { resting: [false, true, false], ..whole(CAMERA) }.differ(&whole(CAMERA)));
         assert!(camera().differ(&whole(CAMERA)));
+    }
+
+    #[test]
+    fn the_guest_who_has_the_floor_comes_before_other_guests_and_after_the_host() {
+        let of = |seat: u8, speaks: bool| Demand {
+            seat: Seat(seat),
+            speaks,
+            ..demand(whole(CAMERA), Some(layer(0)))
+        };
+        let mut demands = [of(3, false), of(4, true), of(0, false), of(9, false)];
+        divide(&mut demands, Some(4_000_000));
+        assert_eq!(demands.map(|demand| demand.seat.0), [0, 9, 4, 3]);
+        assert_eq!(demands.map(|demand| demand.chosen.layer), [2, 2, 1, 0]);
+        let large = Demand { tile: tile(1280, 720), ..of(3, false) };
+        let small = Demand { tile: tile(640, 360), ..of(4, true) };
+        let mut demands = [small, large];
+        divide(&mut demands, Some(1_700_000));
+        assert_eq!(demands.map(|demand| demand.seat.0), [3, 4], "a spotlight comes first");
     }
 
     fn sized(width: u16, height: u16) -> Option<PictureSize> {

@@ -2,6 +2,7 @@ mod gifts;
 mod guests;
 mod restart;
 mod show;
+mod speakers;
 mod views;
 
 use super::*;

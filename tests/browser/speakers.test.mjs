@@ -1,0 +1,97 @@
+/** Who speaks is seen by everybody: what Chromium says of its own sound, through the server's meters, to a frame around a tile. */
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { launchChromium, person } from "./harness/browsers.mjs";
+import { startServer } from "./harness/server.mjs";
+import { acceptInvite, goLive, invite, waitSeat, watch, WITHIN_MS } from "./harness/show.mjs";
+
+const SILENCE = 0;
+/** -14 and -4 dBov of a sine. */
+const VOICE = 0.3;
+const LOUD_VOICE = 0.9;
+
+let server;
+let chromium;
+let host;
+let guest;
+let viewer;
+
+/** Init script: a microphone that hums as loudly as `voice.gain` says. */
+function hum() {
+  const { mediaDevices } = navigator;
+  if (!mediaDevices) return;
+  const open = mediaDevices.getUserMedia.bind(mediaDevices);
+  mediaDevices.getUserMedia = async ({ audio, video }) => {
+    const tracks = video ? (await open({ video })).getTracks() : [];
+    if (audio) {
+      const context = new AudioContext();
+      const out = context.createMediaStreamDestination();
+      globalThis.voice = context.createGain();
+      globalThis.voice.gain.value = 0;
+      const tone = context.createOscillator();
+      tone.connect(globalThis.voice).connect(out);
+      tone.start();
+      tracks.push(...out.stream.getAudioTracks());
+    }
+    return new MediaStream(tracks);
+  };
+}
+
+function speak(page, gain) {
+  return page.evaluate((value) => {
+    globalThis.voice.gain.value = value;
+  }, gain);
+}
+
+/** Wait until exactly these seats speak at this participant, the dominant one first, and their tiles show it. */
+function speaking(page, seats) {
+  const shown = (wanted) => {
+    const told = globalThis.greenroom.state.speaking.join();
+    const tiles = [...document.querySelectorAll(".tile.speaks")].map((tile) => Number(tile.dataset.seat)).sort();
+    return told === wanted.join() && tiles.join() === [...wanted].sort().join();
+  };
+  return page.waitForFunction(shown, seats, { timeout: WITHIN_MS });
+}
+
+before(async () => {
+  server = await startServer();
+  chromium = await launchChromium();
+  [host, guest, viewer] = await Promise.all(["Hanna", "Gus", "Vera"].map((name) => person(chromium, name)));
+  await host.addInitScript(hum);
+  await guest.addInitScript(hum);
+  const room = await goLive(host, server.url);
+  await watch(guest, server.url, room);
+  await watch(viewer, server.url, room);
+  await invite(host, "Gus");
+  await acceptInvite(guest);
+  await waitSeat(viewer, 1, "live");
+});
+after(async () => {
+  await chromium?.close();
+  await server?.stop();
+});
+
+test("a frame goes round who speaks, and the floor to who insists", async () => {
+  await speaking(viewer, []);
+  await speak(host, VOICE);
+  for (const page of [viewer, guest, host]) await speaking(page, [0]);
+  await speak(guest, LOUD_VOICE);
+  await speaking(viewer, [1, 0]);
+  await speak(host, SILENCE);
+  await speaking(viewer, [1]);
+  await speak(guest, SILENCE);
+  for (const page of [viewer, guest, host]) await speaking(page, []);
+});
+
+test("who is muted does not speak, and who joins sees at once who does", async () => {
+  await speak(host, VOICE);
+  await speak(guest, VOICE);
+  await viewer.waitForFunction(() => globalThis.greenroom.state.speaking.length === 2, null, { timeout: WITHIN_MS });
+  await guest.getByRole("button", { name: "Mute microphone" }).click();
+  await speaking(viewer, [0]);
+  const late = await person(chromium, "Lena");
+  const { room } = await viewer.evaluate(() => globalThis.greenroom.state);
+  await watch(late, server.url, room.id);
+  await speaking(late, [0]);
+  assert.deepEqual([...viewer.problems, ...late.problems], []);
+});
