@@ -323,6 +323,8 @@ pub enum MediaEvent {
     Lost,
     /// Authenticated packets again after `Lost`.
     Back,
+    /// What is lost on its way here goes on to viewers this late once it was asked for again, ms; 0 = nothing is lost.
+    RepairsTake(u16),
     /// How loud its sound is, 0 (silence) to 9 in steps of 6 dB: told when that changes, and every second while it is not
     /// silent. A client that does not say it (RFC 6464) is never told of.
     Loudness(u8),

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use signaling::media::{MediaKind, TransportId};
+use signaling::media::{MediaEvent, MediaKind, TransportId};
 
 use crate::rtp::rtcp::{Packet, ReportBlocks, build, packets};
 
@@ -221,6 +221,7 @@ impl Sfu {
         egress: &mut Egress<'_>,
     ) {
         let mut blocks = Vec::new();
+        let mut repairs_ms = 0;
         for id in ids(id) {
             let receiver = self
                 .publication_ids
@@ -228,10 +229,11 @@ impl Sfu {
                 .and_then(|at| publication_mut(&mut self.publications, *at))
                 .and_then(|p| p.intake.as_mut())
                 .and_then(|intake| intake.receiver.as_mut());
-            if let Some(block) = receiver.and_then(|receiver| receiver.report(now)) {
-                blocks.push(block);
-            }
+            let Some(receiver) = receiver else { continue };
+            repairs_ms = repairs_ms.max(receiver.gaps.look());
+            blocks.extend(receiver.report(now));
         }
+        self.note_repairs(index, repairs_ms);
         if blocks.is_empty() {
             return;
         }
@@ -243,6 +245,15 @@ impl Sfu {
         }
         if let Some(session) = session_mut(&mut self.sessions, index) {
             session.transport.send_rtcp(&self.scratch, egress);
+        }
+    }
+
+    /// How late repaired packets of a publisher come: the room is told when that changes.
+    fn note_repairs(&mut self, index: u32, ms: u16) {
+        let Some(session) = session_mut(&mut self.sessions, index) else { return };
+        let Role::Publish(publisher) = &mut session.role else { return };
+        if std::mem::replace(&mut publisher.repairs_ms, ms) != ms {
+            self.tell(index, MediaEvent::RepairsTake(ms));
         }
     }
 
@@ -284,7 +295,7 @@ impl Sfu {
             return;
         };
         let mut missing = Vec::new();
-        let gave_up = receiver.due_nacks(now, &mut missing);
+        let gave_up = receiver.gaps.due(now, &mut missing);
         let ssrc = receiver.ssrc;
         if !missing.is_empty()
             && let Some(index) = self.session_ids.get(&id.transport)

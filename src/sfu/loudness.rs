@@ -76,7 +76,7 @@ mod tests {
         let of = |minus_dbov| told(&[(minus_dbov, 16)]);
         let steps = [127, 60, 55, 54, 36, 24, 6, 0].map(of);
         assert_eq!(steps.concat(), [0, 0, 0, 1, 4, 6, 9, 9]);
-        assert_eq!(told(&[(24, 15)]), [], "not yet");
+        assert!(told(&[(24, 15)]).is_empty(), "not yet");
     }
 
     #[test]

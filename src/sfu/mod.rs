@@ -17,6 +17,7 @@ pub mod drop_reason;
 pub mod egress;
 mod fanout;
 mod feedback;
+mod gaps;
 pub mod handshakes;
 mod interest;
 mod layers;

@@ -106,7 +106,7 @@ impl Publication {
     #[must_use]
     pub fn next_wake(&self) -> Option<Instant> {
         let receiver = self.intake.as_ref().and_then(|intake| intake.receiver.as_ref());
-        let nack = receiver.and_then(Receiver::next_nack);
+        let nack = receiver.and_then(|receiver| receiver.gaps.next_due());
         [nack, self.key_frame.next(), self.want_at].into_iter().flatten().min()
     }
 

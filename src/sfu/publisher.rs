@@ -88,6 +88,8 @@ pub struct Publisher {
     pub layers_at: Option<Instant>,
     /// Which layers of its video anybody takes.
     pub interest: Interest,
+    /// How late its packets come when they were lost on their way here, ms; 0 = nothing to wait for.
+    pub repairs_ms: u16,
 }
 
 impl Publisher {
@@ -118,6 +120,7 @@ impl Publisher {
             report_at: now + REPORT_INTERVAL,
             layers_at,
             interest: Interest::default(),
+            repairs_ms: 0,
         }
     }
 

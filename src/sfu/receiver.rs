@@ -3,22 +3,15 @@
 //! One NACK list per stream, independent of viewers, so a hole is asked for once and its fill
 //! serves everybody.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::rtp::rtcp::ReportBlock;
 use crate::rtp::seq::SequenceExtender;
 
+use super::gaps::Gaps;
+
 /// Sequence numbers remembered for duplicate detection.
 const WINDOW: u64 = 1024;
-/// Most holes tracked; a larger loss is answered with a key-frame request instead.
-const MAX_MISSING: usize = 256;
-/// Wait before the first NACK. Trade: reordering inside a burst would ask for packets that are
-/// already on their way; 5 ms is below one frame.
-const NACK_DELAY: Duration = Duration::from_millis(5);
-/// Wait between NACKs for the same packet while the round trip is unknown.
-const NACK_RETRY: Duration = Duration::from_millis(50);
-/// NACKs per packet before it is given up.
-const NACK_TRIES: u8 = 8;
 /// Padding-only packets remembered, to close the gaps they leave.
 const MAX_SKIPS: usize = 64;
 
@@ -31,13 +24,6 @@ pub enum Arrival {
     Duplicate,
     /// Older than the window.
     TooOld,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Missing {
-    sequence: u64,
-    next_nack: Instant,
-    tries: u8,
 }
 
 /// Receive state of one SSRC.
@@ -55,7 +41,8 @@ pub struct Receiver {
     transit: Option<i64>,
     jitter: f64,
     started: Instant,
-    missing: Vec<Missing>,
+    /// What is missing, and asked for again.
+    pub gaps: Gaps,
     /// Extended sequence numbers of padding-only packets, rising.
     skips: Vec<u64>,
     skipped: u64,
@@ -78,7 +65,7 @@ impl Receiver {
             transit: None,
             jitter: 0.0,
             started: now,
-            missing: Vec::new(),
+            gaps: Gaps::default(),
             skips: Vec::new(),
             skipped: 0,
             last_report: None,
@@ -106,7 +93,7 @@ impl Receiver {
             self.advance(now, extended, nack);
         }
         self.mark(extended);
-        self.missing.retain(|m| m.sequence != extended);
+        self.gaps.fill(now, extended);
         self.received += 1;
         Arrival::New(extended)
     }
@@ -119,15 +106,8 @@ impl Receiver {
         if hole >= WINDOW {
             self.seen = [0; (WINDOW / 64) as usize];
         }
-        if nack && hole <= MAX_MISSING as u64 && self.missing.len() + hole as usize <= MAX_MISSING {
-            let next_nack = now + NACK_DELAY;
-            self.missing.extend((self.highest + 1..extended).map(|sequence| Missing {
-                sequence,
-                next_nack,
-                tries: 0,
-            }));
-        } else if nack && hole > 0 {
-            self.missing.clear();
+        if nack && hole > 0 {
+            self.gaps.open(now, self.highest + 1..extended);
         }
         self.highest = extended;
     }
@@ -170,26 +150,6 @@ impl Receiver {
         }
         let before = self.skips.partition_point(|s| *s < sequence) as u64;
         Some(sequence - before - self.skipped)
-    }
-
-    /// Sequence numbers to ask for again now, appended to `out` in rising order. Returns whether
-    /// something was given up for good.
-    pub fn due_nacks(&mut self, now: Instant, out: &mut Vec<u16>) -> bool {
-        let before = self.missing.len();
-        self.missing.retain(|m| m.tries < NACK_TRIES);
-        let gave_up = self.missing.len() < before;
-        for m in self.missing.iter_mut().filter(|m| m.next_nack <= now) {
-            m.tries += 1;
-            m.next_nack = now + NACK_RETRY * u32::from(m.tries.min(4));
-            out.push(m.sequence as u16);
-        }
-        gave_up
-    }
-
-    /// When [`Self::due_nacks`] has something to do.
-    #[must_use]
-    pub fn next_nack(&self) -> Option<Instant> {
-        self.missing.iter().map(|m| m.next_nack).min()
     }
 
     /// A sender report arrived: middle 32 bits of its NTP time.
@@ -245,9 +205,11 @@ impl Receiver {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::disallowed_methods, reason = "a test needs a starting point in time")]
+    use super::super::gaps::{MAX_MISSING, NACK_DELAY, NACK_TRIES};
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
+    use std::time::Duration;
 
     fn receiver(now: Instant) -> Receiver {
         Receiver::new(1, 90_000, now)
@@ -260,13 +222,13 @@ mod tests {
         r.arrive(now, 10, true);
         r.arrive(now, 13, true);
         let mut out = Vec::new();
-        r.due_nacks(now, &mut out);
+        r.gaps.due(now, &mut out);
         assert!(out.is_empty(), "reordering gets {NACK_DELAY:?}");
-        r.due_nacks(now + NACK_DELAY, &mut out);
+        r.gaps.due(now + NACK_DELAY, &mut out);
         assert_eq!(out, [11, 12]);
         assert!(matches!(r.arrive(now, 11, true), Arrival::New(_)));
         out.clear();
-        r.due_nacks(now + Duration::from_secs(1), &mut out);
+        r.gaps.due(now + Duration::from_secs(1), &mut out);
         assert_eq!(out, [12]);
     }
 
@@ -280,11 +242,11 @@ mod tests {
         let mut gave_up = false;
         for _ in 0..=NACK_TRIES {
             now += Duration::from_secs(1);
-            gave_up |= r.due_nacks(now, &mut out);
+            gave_up |= r.gaps.due(now, &mut out);
         }
         assert!(gave_up);
         assert_eq!(out.len(), NACK_TRIES as usize);
-        assert!(r.next_nack().is_none());
+        assert!(r.gaps.next_due().is_none());
     }
 
     #[test]
@@ -344,7 +306,7 @@ mod tests {
                     prop_assert_eq!(arrival, Arrival::Duplicate);
                 }
             }
-            prop_assert!(r.missing.len() <= MAX_MISSING);
+            prop_assert!(r.gaps.count() <= MAX_MISSING);
         }
     }
 }

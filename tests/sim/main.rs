@@ -10,6 +10,7 @@ mod peer;
 mod reporter;
 mod reports;
 mod tracks;
+mod uplink;
 mod views;
 mod world;
 

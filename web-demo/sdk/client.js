@@ -490,6 +490,7 @@ export class GreenroomClient extends Emitter {
     const previous = this.state;
     this.state = next;
     this.stage.follow(next.seats, this.publishing.seat);
+    this.watching.followRepairs(next.seats);
     this.emit("state", { state: next, previous });
   }
 

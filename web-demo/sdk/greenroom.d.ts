@@ -20,6 +20,8 @@ export interface Seat {
   state: SeatState;
   audio: boolean;
   video: boolean;
+  /** What is lost on its way to the server comes this late, ms, and pictures wait for it. */
+  repairMs?: number;
 }
 
 export interface Guest {

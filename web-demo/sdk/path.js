@@ -47,15 +47,18 @@ function roundTrip({ currentRoundTripTime, totalRoundTripTime, responsesReceived
 export class Silence {
   #received = -1;
   #since = 0;
+  /** Nothing was read since the last thing that is known to have come. */
+  #fresh = false;
 
   /** @param {number} now `performance.now()` */
   constructor(now) {
     this.#since = now;
   }
 
-  /** Something arrived, or nothing is expected. @param {number} now */
-  reset(now) {
-    this.#since = now;
+  /** Something arrived at this time, or until then nothing was expected. @param {number} at */
+  reset(at) {
+    this.#since = at;
+    this.#fresh = true;
   }
 
   /**
@@ -66,7 +69,9 @@ export class Silence {
    * @returns {number} milliseconds; 0 if something came since the last call
    */
   lasts(now, received) {
-    if (received !== this.#received) this.#since = now;
+    // The first reading after something came cannot tell whether more has come since: the next one will.
+    if (received !== this.#received && !this.#fresh) this.#since = now;
+    this.#fresh = false;
     this.#received = received;
     return now - this.#since;
   }

@@ -19,4 +19,10 @@ test("silence lasts from the last byte that came, or from when something was exp
   silence.reset(5000);
   assert.equal(silence.lasts(5100, 11), 100);
   assert.equal(silence.lasts(5200, 4), 0, "another connection begins to count anew");
+  silence.reset(6000);
+  assert.equal(silence.lasts(6300, 90), 300, "what came before the reset is not told apart");
+  assert.equal(silence.lasts(6500, 90), 500);
+  silence.reset(7000);
+  silence.lasts(7300, 120);
+  assert.equal(silence.lasts(7500, 130), 0, "it goes on to come");
 });

@@ -5,9 +5,9 @@ import { OFFLINE, TIMEOUT } from "./refusal.js";
 /** How long the seat may take to show up as live again after a rejoin before we offer anew. */
 const SEAT_BACK_MS = 3000;
 const RESTART_TRIES = 2;
-const CHECK_EVERY_MS = 250;
-/** The server reports several times a second what it got; a path without a report for this long is asked about. */
-const SILENT_MS = 1000;
+const CHECK_EVERY_MS = 200;
+/** The server reports twenty times a second what it got; a path without a report for this long is asked about. */
+const SILENT_MS = 600;
 /** Silent at the moment of a rejoin: the same break that took the socket. */
 const SILENT_AT_REJOIN_MS = 300;
 /** Time for an ICE restart to bring reports back. */

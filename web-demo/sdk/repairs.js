@@ -16,6 +16,18 @@ function twoTries(rttMs) {
 }
 
 /**
+ * How long pictures of a seat wait: for what is lost on the way from the server, and on the way there, whichever takes longer.
+ *
+ * @param {number | null} here a {@link RepairWait}'s `ms`
+ * @param {number} [there] the seat's `repairMs`
+ * @returns {number | null} milliseconds; `null` = as the browser thinks best
+ */
+export function seatWait(here, there = 0) {
+  if (!there) return here;
+  return Math.min(MOST_MS, Math.max(here ?? 0, NOTICE_MS + there));
+}
+
+/**
  * How long pictures should wait for packets that were lost and are asked for again.
  *
  * A browser that only receives does not know how far away the sender is (RTCP tells that to senders), so it does not

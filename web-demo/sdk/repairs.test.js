@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { RepairWait } from "./repairs.js";
+import { RepairWait, seatWait } from "./repairs.js";
 
 /** What it waits after each look, given the NACKs in between. */
 function waits(wait, growth, rttMs = 100) {
@@ -37,4 +37,13 @@ test("a nearer server later does not make the picture jump", () => {
   waits(wait, [0, 1, 1, 1], 100);
   wait.look({ nacks: 4, rttMs: 20 });
   assert.equal(wait.ms, 260);
+});
+
+test("a seat waits for what is lost on either way, whichever takes longer", () => {
+  assert.equal(seatWait(null), null);
+  assert.equal(seatWait(260), 260);
+  assert.equal(seatWait(null, 150), 210);
+  assert.equal(seatWait(260, 150), 260);
+  assert.equal(seatWait(260, 300), 360);
+  assert.equal(seatWait(null, 500), 500);
 });

@@ -89,10 +89,11 @@ export class WatchLink {
     await sent;
   }
 
-  /** How long pictures wait for what is missing, ms; `null` = as the browser thinks best. @param {number | null} ms */
-  waitForRepairs(ms) {
-    for (const receiver of this.pc.getReceivers()) {
-      if (receiver.track.kind === "video" && "jitterBufferTarget" in receiver) receiver.jitterBufferTarget = ms;
+  /** @param {(seat: number) => number | null} wait how long its pictures wait for what is missing, ms; `null` = as the browser thinks best */
+  waitForRepairs(wait) {
+    for (const { mid, receiver } of this.pc.getTransceivers()) {
+      const slot = slotOfMid(mid);
+      if (slot?.kind === "video" && "jitterBufferTarget" in receiver) receiver.jitterBufferTarget = wait(slot.seat);
     }
   }
 

@@ -1,6 +1,6 @@
 import { answerWithin, laterStats, pathStats, Silence } from "./path.js";
-import { LOOK_EVERY_MS, RepairWait } from "./repairs.js";
-import { WatchLink } from "./watch.js";
+import { LOOK_EVERY_MS, RepairWait, seatWait } from "./repairs.js";
+import { SCREEN_SEAT, WatchLink } from "./watch.js";
 
 const CHECK_EVERY_MS = 200;
 /**
@@ -34,6 +34,8 @@ export class Watching {
   #silence = new Silence(0);
   #repairs = new RepairWait();
   #repairsAt = 0;
+  /** `repairMs` by seat. @type {number[]} */
+  #seatRepairs = [];
   #patience = SILENT_MS;
   #askAt = 0;
   #askAgainMs = ASK_AGAIN_MS;
@@ -105,6 +107,17 @@ export class Watching {
     clearInterval(this.#timer);
     this.#timer = setInterval(() => this.#check(), CHECK_EVERY_MS);
     await this.#accept(offer);
+    this.#waitForRepairs();
+  }
+
+  /** How late packets of each seat come that were lost on their way to the server. @param {{seat: number, repairMs?: number}[]} seats */
+  followRepairs(seats) {
+    const repairs = seats.map(({ repairMs = 0 }) => repairMs);
+    // The screen comes the host's way.
+    repairs[SCREEN_SEAT] = repairs[0];
+    if (repairs.join() === this.#seatRepairs.join()) return;
+    this.#seatRepairs = repairs;
+    this.#waitForRepairs();
   }
 
   /** Slots for all seats of the room, asked for once and when nobody is waiting for a picture. */
@@ -157,7 +170,9 @@ export class Watching {
     if (this.#closed || this.#link !== link) return;
     try {
       const offer = await this.#options.request("media.grow");
-      if (offer.transport && this.#link === link) await this.#accept(offer);
+      if (!offer.transport || this.#link !== link) return;
+      await this.#accept(offer);
+      this.#waitForRepairs();
     } catch (error) {
       // The slots at hand go on working; the next join brings enough for the seats on air.
       console.warn("greenroom: growing the stage failed", error);
@@ -187,8 +202,9 @@ export class Watching {
       this.#silence.reset(now);
       return;
     }
-    if (now - this.#options.stage.lastFrameAt < SILENT_MS / 2) {
-      this.#silence.reset(now);
+    const { lastFrameAt } = this.#options.stage;
+    if (now - lastFrameAt < SILENT_MS / 2) {
+      this.#silence.reset(lastFrameAt);
       this.#alive();
       return;
     }
@@ -205,7 +221,11 @@ export class Watching {
     if (!link || now < this.#repairsAt) return;
     this.#repairsAt = now + LOOK_EVERY_MS;
     const stats = await pathStats(link.pc);
-    if (link === this.#link && this.#repairs.look(stats)) link.waitForRepairs(this.#repairs.ms);
+    if (link === this.#link && this.#repairs.look(stats)) this.#waitForRepairs();
+  }
+
+  #waitForRepairs() {
+    this.#link?.waitForRepairs((seat) => seatWait(this.#repairs.ms, this.#seatRepairs[seat]));
   }
 
   #alive() {

@@ -279,6 +279,15 @@ pub struct SeatView {
     pub audio: bool,
     /// Picture is forwarded.
     pub video: bool,
+    /// Packets that are lost on their way to the server come this late, ms, and pictures should wait for them; 0 = none are.
+    /// Changes only where losses go on, in steps of 50.
+    #[serde(default, skip_serializing_if = "is_zero", rename = "repairMs")]
+    pub repair_ms: u16,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_zero(ms: &u16) -> bool {
+    *ms == 0
 }
 
 /// Viewer counts.

@@ -30,6 +30,8 @@ pub(super) struct Publisher {
     pub(super) open: Kinds,
     /// Which layers of its video are to be sent, once that was told.
     layers: Option<Vec<bool>>,
+    /// How late what is lost on its way here goes on, ms.
+    pub(super) repair_ms: u16,
 }
 
 impl Publisher {
@@ -46,6 +48,7 @@ impl Publisher {
             lost: false,
             open: Kinds::ALL,
             layers: None,
+            repair_ms: 0,
         }
     }
 
@@ -221,6 +224,11 @@ impl Room {
                 let Some(publisher) = self.publishers.get_mut(&transport) else { return };
                 publisher.layers = Some(layers.clone());
                 self.tell_layers(transport);
+            }
+            MediaEvent::RepairsTake(ms) => {
+                if let Some(publisher) = self.publishers.get_mut(&transport) {
+                    publisher.repair_ms = ms;
+                }
             }
             MediaEvent::Loudness(level) => {
                 if let Some(seat) = self.seat_of(transport) {

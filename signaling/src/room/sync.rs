@@ -8,7 +8,7 @@ use crate::protocol::{
     Event, GuestSeats, GuestState, InvitedEntry, Kind, QueueEntry, RoomState, SeatDetail,
     SeatState, SeatView, UserId, YourGuest,
 };
-use crate::stage::{Attempt, StageCommand};
+use crate::stage::{Attempt, Kinds, StageCommand};
 
 use super::{Effect, MediaAsk, Room};
 
@@ -189,9 +189,9 @@ impl Room {
             RoomState::Preview if self.host_publisher.is_some() => SeatState::Reserved,
             _ => SeatState::Empty,
         };
-        let (audio, video) = self.heard_and_seen(&self.host.user, state == SeatState::Live);
         let (user, name) = (Some(self.host.user.clone()), Some(self.host.name.clone()));
-        SeatView { seat: 0, user, name, state, audio, video }
+        let view = SeatView { user, name, state, ..empty_seat(0) };
+        self.heard_and_seen(view, &self.host.user, state == SeatState::Live)
     }
 
     fn guest_view(&self, seat: u8, attempt: &Attempt) -> SeatView {
@@ -205,16 +205,16 @@ impl Room {
             return SeatView { state, ..empty_seat(seat) };
         }
         let on_air = state == SeatState::Live && !self.life.pause_guests;
-        let (audio, video) = self.heard_and_seen(&attempt.user, on_air);
         let (user, name) = (Some(attempt.user.clone()), Some(self.name(&attempt.user)));
-        SeatView { seat, user, name, state, audio, video }
+        let view = SeatView { user, name, state, ..empty_seat(seat) };
+        self.heard_and_seen(view, &attempt.user, on_air)
     }
 
-    fn heard_and_seen(&self, user: &UserId, on_air: bool) -> (bool, bool) {
+    fn heard_and_seen(&self, view: SeatView, user: &UserId, on_air: bool) -> SeatView {
         let sends = self.publishers.values().find(|p| p.user == *user && !p.lost);
-        let Some(publisher) = sends.filter(|_| on_air) else { return (false, false) };
-        let open = publisher.announced.without(self.muted(user));
-        (open.audio, open.video)
+        let Some(publisher) = sends.filter(|_| on_air) else { return view };
+        let Kinds { audio, video } = publisher.announced.without(self.muted(user));
+        SeatView { audio, video, repair_ms: publisher.repair_ms, ..view }
     }
 
     fn sync_views(&mut self) {
@@ -330,7 +330,8 @@ impl Room {
 }
 
 pub(super) const fn empty_seat(seat: u8) -> SeatView {
-    SeatView { seat, user: None, name: None, state: SeatState::Empty, audio: false, video: false }
+    let state = SeatState::Empty;
+    SeatView { seat, user: None, name: None, state, audio: false, video: false, repair_ms: 0 }
 }
 
 #[cfg(test)]

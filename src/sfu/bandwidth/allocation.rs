@@ -359,7 +359,7 @@ mod tests {
             ..demand(whole(CAMERA), Some(layer(0)))
         };
         let mut demands = [of(3, false), of(4, true), of(0, false), of(9, false)];
-        divide(&mut demands, Some(4_000_000));
+        divide(&mut demands, Some(3_900_000));
         assert_eq!(demands.map(|demand| demand.seat.0), [0, 9, 4, 3]);
         assert_eq!(demands.map(|demand| demand.chosen.layer), [2, 2, 1, 0]);
         let large = Demand { tile: tile(1280, 720), ..of(3, false) };

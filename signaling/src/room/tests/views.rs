@@ -84,3 +84,20 @@ fn a_tool_that_publishes_by_whip_is_left_alone() {
     show.media(publish, MediaEvent::LayersWanted(vec![true, false, false]));
     assert!(layers(&show).is_empty());
 }
+
+#[test]
+fn everybody_is_told_how_late_repairs_of_a_seat_come_and_that_they_are_over() {
+    let mut show = Show::live();
+    let publish = show.room.host_publisher.expect("publishes");
+    let mut told = |ms| {
+        show.media(publish, MediaEvent::RepairsTake(ms));
+        let seats = show.events().into_iter().filter_map(|event| match event {
+            Event::SeatUpdated(view) => Some((view.seat, view.repair_ms)),
+            _ => None,
+        });
+        seats.collect::<Vec<_>>()
+    };
+    assert_eq!(told(150), [(0, 150)]);
+    assert!(told(150).is_empty());
+    assert_eq!(told(0), [(0, 0)]);
+}
