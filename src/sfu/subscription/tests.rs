@@ -11,7 +11,8 @@ use signaling::media::{MediaKind, Seat, TransportId};
 
 use super::super::bandwidth::estimator::EstimatorConfig;
 use super::super::egress::Batch;
-use super::super::publication::{Accepted, Intake, Publication};
+use super::super::intake::{Accepted, Intake};
+use super::super::publication::Publication;
 use super::super::transport::Profile;
 use super::*;
 use crate::rtp::codec;
