@@ -1,3 +1,5 @@
+import { withLeastRate } from "./uplink.js";
+
 /** Uplink ceilings of the best layer: what it needs, not what the camera could produce. */
 const HOST_VIDEO_BPS = 2_500_000;
 const GUEST_VIDEO_BPS = 1_200_000;
@@ -79,7 +81,7 @@ export class Publisher {
     const answer = await this.#request("media.offer", { sdp: this.pc.localDescription.sdp });
     if (this.#closed) return;
     this.transport = answer.transport;
-    await this.pc.setRemoteDescription({ type: "answer", sdp: answer.sdp });
+    await this.pc.setRemoteDescription({ type: "answer", sdp: withLeastRate(answer.sdp) });
     await this.#limitSound();
   }
 
@@ -91,7 +93,7 @@ export class Publisher {
       await this.pc.setLocalDescription(await this.pc.createOffer({ iceRestart: true }));
       const data = { transport: this.transport, sdp: this.pc.localDescription.sdp };
       const answer = await this.#request("media.restart", data, RESTART_ANSWER_MS);
-      if (!this.#closed) await this.pc.setRemoteDescription({ type: "answer", sdp: answer.sdp });
+      if (!this.#closed) await this.pc.setRemoteDescription({ type: "answer", sdp: withLeastRate(answer.sdp) });
     } finally {
       this.#restarting = false;
     }

@@ -8,8 +8,8 @@ const RESTART_TRIES = 2;
 const CHECK_EVERY_MS = 200;
 /** The server reports twenty times a second what it got; a path without a report for this long is asked about. */
 const SILENT_MS = 600;
-/** Silent at the moment of a rejoin: the same break that took the socket. */
-const SILENT_AT_REJOIN_MS = 300;
+/** After a rejoin a path without a report for this long, four of them, broke with the socket. */
+const SILENT_AT_REJOIN_MS = 200;
 /** Time for an ICE restart to bring reports back. */
 const RESTART_WITHIN_MS = 2500;
 
@@ -103,8 +103,8 @@ export class Publishing {
       if (publisher !== this.#publisher) return;
       this.#silentMs = this.#silence.lasts(performance.now(), received);
       if (received !== before.received) return;
-      if (socket) await this.#restart(publisher);
-      else this.#options.onDead();
+      if (!socket) this.#options.onDead();
+      else if (!this.#restartedAt) await this.#restart(publisher);
     } finally {
       this.#busy = false;
     }
@@ -149,15 +149,24 @@ export class Publishing {
     if (!publisher) return;
     this.#restarts = 0;
     const state = publisher.pc.connectionState;
-    if (state === "disconnected" || (state === "connected" && this.#silentMs >= SILENT_AT_REJOIN_MS)) {
-      this.#restart(publisher);
-    } else if (state !== "connected") {
+    if (state === "disconnected") this.#restart(publisher);
+    else if (state === "connected") this.#restartIfSilent(publisher);
+    else {
       this.#again(publisher);
       return;
     }
     setTimeout(() => {
       if (this.#publisher === publisher && stateNow()?.seats[publisher.seat]?.state !== "live") this.#again(publisher);
     }, SEAT_BACK_MS);
+  }
+
+  async #restartIfSilent(publisher) {
+    if (this.#silentMs < SILENT_AT_REJOIN_MS) {
+      const { received } = await pathStats(publisher.pc);
+      const later = await laterStats(publisher.pc, SILENT_AT_REJOIN_MS);
+      if (later.received !== received || !publisher.hasMedia) return;
+    }
+    if (publisher === this.#publisher && !this.#restartedAt) await this.#restart(publisher);
   }
 
   async #check(publisher) {
