@@ -82,6 +82,7 @@ fn join(c: &mut Criterion) {
                 fingerprint: server.fingerprint,
                 candidates: &server.candidates,
                 tcp_candidates: &server.candidates,
+                audio_red: true,
             };
             let (_, step) =
                 Negotiation::whep(address, &offer, Seat::HOST, ours, identity, &mut ssrc)
@@ -100,6 +101,7 @@ fn join(c: &mut Criterion) {
                 fingerprint: server.fingerprint,
                 candidates: &server.candidates,
                 tcp_candidates: &server.candidates,
+                audio_red: true,
             };
             let (mut negotiation, step) =
                 Negotiation::watch(address, (2, false, None), ours, identity, &mut ssrc);

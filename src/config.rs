@@ -112,6 +112,8 @@ pub struct Media {
     pub downlink_start_bps: u64,
     /// Most bits per second that one viewer is sent of what comes in layers.
     pub downlink_max_bps: u64,
+    /// Take sound that repeats itself (RED) from publishers.
+    pub audio_red: bool,
 }
 
 /// The `[tokens]` table.
@@ -175,6 +177,7 @@ impl Default for Media {
             behind_ms: behind.as_millis() as u16,
             downlink_start_bps: downlink.start_bps,
             downlink_max_bps: downlink.max_bps,
+            audio_red: true,
         }
     }
 }

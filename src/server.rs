@@ -170,6 +170,7 @@ fn media_config(config: &Config) -> MediaConfig {
                 ..EstimatorConfig::default()
             },
         },
+        audio_red: media.audio_red,
         ..MediaConfig::default()
     }
 }

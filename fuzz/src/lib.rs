@@ -20,6 +20,7 @@ pub const TARGETS: &[Target] = &[
     ("h264", rtp::h264),
     ("av1", rtp::av1),
     ("dependency", rtp::dependency),
+    ("red", rtp::red),
     ("sdp", sdp::sdp),
     ("stun", stun::stun),
 ];

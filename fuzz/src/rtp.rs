@@ -4,6 +4,7 @@ use greenroom::rtp::codec::{PictureShift, describe, patch, picture_sizes};
 use greenroom::rtp::dependency::Reader;
 use greenroom::rtp::extensions::{AudioLevel, token, transport_sequence};
 use greenroom::rtp::packet::{PacketKind, RtpHeader};
+use greenroom::rtp::red::primary;
 use greenroom::rtp::rtcp::build::{FeedbackHeader, transport_feedback};
 use greenroom::rtp::rtcp::{Packet, packets};
 use greenroom::rtp::rtx;
@@ -138,6 +139,21 @@ pub fn dependency(data: &[u8]) {
             assert!((frame.temporal..8).contains(&frame.switch_up_to));
         }
     }
+}
+
+/// A RED payload of Opus: what is accepted leaves some sound, and every header in front of it names Opus.
+pub fn red(data: &[u8]) {
+    const OPUS: u8 = 111;
+    let Ok(start) = primary(data, OPUS) else { return };
+    assert!((1..data.len()).contains(&start));
+    let follow = data.iter().step_by(4).take_while(|first| **first & 0x80 != 0).count();
+    let lengths = (0..follow).map(|block| {
+        let header = &data[block * 4..block * 4 + 4];
+        assert_eq!(header[0] & 0x7f, OPUS);
+        usize::from(header[2] & 3) << 8 | usize::from(header[3])
+    });
+    assert_eq!(start, follow * 4 + 1 + lengths.sum::<usize>());
+    assert_eq!(data[follow * 4], OPUS);
 }
 
 /// Patching there and back restores the payload and touches nothing behind the announced prefix.

@@ -50,13 +50,22 @@ pub struct TcpLink {
     pub registrar: Registrar,
 }
 
+/// What the descriptions of all shards have in common.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// SHA-256 of our certificate.
+    pub fingerprint: Fingerprint,
+    /// Sound in RED is taken from publishers.
+    pub audio_red: bool,
+}
+
 /// Drains the commands of all rooms.
 #[derive(Debug)]
 pub struct Director {
     shards: Vec<ShardLink>,
     tcp: TcpLink,
     stats: Arc<[ShardStats]>,
-    fingerprint: Fingerprint,
+    terms: Terms,
     /// Transports between opening and `Closed`.
     sessions: HashMap<TransportId, Negotiation>,
     /// Ids given out by `Allocate` and not opened.
@@ -73,14 +82,14 @@ impl Director {
         shards: Vec<ShardLink>,
         tcp: TcpLink,
         stats: Arc<[ShardStats]>,
-        fingerprint: Fingerprint,
+        terms: Terms,
     ) -> Self {
         let open = vec![0; shards.len()];
         Self {
             shards,
             tcp,
             stats,
-            fingerprint,
+            terms,
             sessions: HashMap::new(),
             reserved: VecDeque::new(),
             open,
@@ -312,11 +321,11 @@ impl Director {
 
     /// Ourselves as the clients of this transport's shard see us.
     fn identity(&self, id: TransportId) -> Result<Identity<'_>, Refusal> {
-        identity(&self.shards, &self.tcp, self.fingerprint, id)
+        identity(&self.shards, &self.tcp, self.terms, id)
     }
 
     fn session(&mut self, id: TransportId) -> Result<(&mut Negotiation, Identity<'_>), Refusal> {
-        let identity = identity(&self.shards, &self.tcp, self.fingerprint, id)?;
+        let identity = identity(&self.shards, &self.tcp, self.terms, id)?;
         let negotiation = self.sessions.get_mut(&id).ok_or_else(not_found)?;
         Ok((negotiation, identity))
     }
@@ -367,11 +376,12 @@ fn random_text(characters: usize) -> String {
 fn identity<'a>(
     shards: &'a [ShardLink],
     tcp: &'a TcpLink,
-    fingerprint: Fingerprint,
+    Terms { fingerprint, audio_red }: Terms,
     id: TransportId,
 ) -> Result<Identity<'a>, Refusal> {
     let shard = shards.get(usize::from(id.shard())).ok_or_else(not_found)?;
-    Ok(Identity { fingerprint, candidates: &shard.candidates, tcp_candidates: &tcp.candidates })
+    let (candidates, tcp_candidates) = (&shard.candidates, &tcp.candidates);
+    Ok(Identity { fingerprint, candidates, tcp_candidates, audio_red })
 }
 
 fn not_found() -> Refusal {

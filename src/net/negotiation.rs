@@ -30,6 +30,8 @@ pub struct Identity<'a> {
     pub candidates: &'a [SocketAddr],
     /// TCP candidate addresses, the same for all shards.
     pub tcp_candidates: &'a [SocketAddr],
+    /// Sound in RED is taken from publishers.
+    pub audio_red: bool,
 }
 
 /// What a room asked for, apart from the SDP.
@@ -79,7 +81,7 @@ impl Negotiation {
         ours: (IceCredentials, u64),
         identity: Identity<'_>,
     ) -> Result<(Self, Step<MediaAnswer>), Refusal> {
-        let offer = PublishOffer::parse(offer).map_err(refusal)?;
+        let offer = publish_offer(offer, identity.audio_red)?;
         let (ice, session_id) = ours;
         let preferred = if foreign { DtlsPreference::Server } else { DtlsPreference::Client };
         let local = local_session(&ice, session_id, 1, &identity);
@@ -229,7 +231,8 @@ impl Negotiation {
                 (media_answer(offer.offer(&local), kinds, &ice.ufrag), None)
             }
             (Side::Publish { role, fingerprint, tracks }, Some(sdp)) => {
-                restart_publish(sdp, &local, (*role, *fingerprint), tracks)?
+                let offer = publish_offer(sdp, identity.audio_red)?;
+                restart_publish(&offer, &local, (*role, *fingerprint), tracks)?
             }
             (Side::Whep { role, fingerprint, seat, tracks }, Some(sdp)) => {
                 restart_whep(sdp, &local, (*role, *fingerprint), *seat, tracks)?
@@ -276,13 +279,17 @@ impl Negotiation {
     }
 }
 
+fn publish_offer(sdp: &str, red: bool) -> Result<PublishOffer<'_>, Refusal> {
+    let offer = PublishOffer::parse(sdp).map_err(refusal)?;
+    Ok(if red { offer } else { offer.without_red() })
+}
+
 fn restart_publish(
-    sdp: &str,
+    offer: &PublishOffer<'_>,
     local: &LocalSession<'_>,
     (role, fingerprint): (DtlsRole, Fingerprint),
     tracks: &[TrackIn],
 ) -> Result<(MediaAnswer, Option<IceCredentials>), Refusal> {
-    let offer = PublishOffer::parse(sdp).map_err(refusal)?;
     let answer = offer.answer(local, preference(role));
     check_same_session(offer.peer(), answer.setup, role, fingerprint)?;
     let same = answer.tracks.len() == tracks.len()

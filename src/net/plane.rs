@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::metrics::Metrics;
 use crate::net::collector::MediaCollector;
-use crate::net::director::{Director, ShardLink, TcpLink};
+use crate::net::director::{Director, ShardLink, TcpLink, Terms};
 use crate::net::inbox::Inbox;
 use crate::net::interfaces::bind_addresses;
 use crate::net::relay::{RING_MESSAGES, Relay};
@@ -63,6 +63,8 @@ pub struct MediaConfig {
     pub pin_threads: bool,
     /// Limits of the media core.
     pub sfu: SfuConfig,
+    /// Take sound in RED from publishers.
+    pub audio_red: bool,
 }
 
 impl Default for MediaConfig {
@@ -76,6 +78,7 @@ impl Default for MediaConfig {
             buffers: BufferSizes::default(),
             pin_threads: true,
             sfu: SfuConfig::default(),
+            audio_red: true,
         }
     }
 }
@@ -176,7 +179,8 @@ impl MediaPlane {
         tokio::spawn(door.run(listeners, stopped.clone()));
         let candidates = config.candidates(&plane.tcp_addresses);
         let tcp = TcpLink { candidates, registrar: Registrar::new(directory) };
-        let director = Director::new(links, tcp, stats, fingerprint);
+        let terms = Terms { fingerprint, audio_red: config.audio_red };
+        let director = Director::new(links, tcp, stats, terms);
         plane.director = Some(tokio::spawn(director.run(commands, closed_receiver, stopped)));
         plane.log_addresses();
         Ok((handle, event_receiver, plane))

@@ -28,6 +28,9 @@ pub enum RtpError {
     /// A dependency descriptor that is cut short or whose templates contradict each other.
     #[error("dependency descriptor cut short or inconsistent")]
     DependencyMalformed,
+    /// A RED payload whose headers or blocks go past its end, are too many, or name another codec.
+    #[error("RED payload cut short, of too many blocks or of another codec")]
+    RedMalformed,
     /// An RTX payload without room for the original sequence number.
     #[error("RTX payload shorter than the original sequence number")]
     RtxTooShort,

@@ -8,6 +8,7 @@ pub mod dependency;
 pub mod error;
 pub mod extensions;
 pub mod packet;
+pub mod red;
 pub mod rtcp;
 pub mod rtx;
 pub mod sdp;

@@ -51,6 +51,16 @@ pub struct CodecParameters {
     pub pt: u8,
     /// The payload type of its RTX (RFC 4588), if both sides know it.
     pub rtx_pt: Option<u8>,
+    /// The payload type of RED (RFC 2198) that repeats it, if both sides know it; Opus alone.
+    pub red_pt: Option<u8>,
+}
+
+impl CodecParameters {
+    /// Media comes under this payload type: its own, or that of its RED.
+    #[must_use]
+    pub fn carries(&self, payload_type: u8) -> bool {
+        self.pt == payload_type || self.red_pt == Some(payload_type)
+    }
 }
 
 /// Header extension ids of a transport (RFC 8285, 1-14); `None` = not negotiated.

@@ -9,8 +9,9 @@ use crate::rtp::codec::{FrameFacts, PictureSizes};
 use crate::rtp::dependency;
 use crate::rtp::extensions::{AudioLevel, Elements};
 use crate::rtp::packet::RtpHeader;
+use crate::rtp::red;
 use crate::rtp::seq::timestamp_is_newer;
-use crate::rtp::track::{Codec, TrackIn};
+use crate::rtp::track::{Codec, CodecParameters, TrackIn};
 
 use super::bandwidth::allocation::Sizes;
 use super::drop_reason::DropReason;
@@ -145,8 +146,8 @@ impl Intake {
 
     /// The codec behind a payload type.
     #[must_use]
-    pub fn codec(&self, payload_type: u8) -> Option<Codec> {
-        self.track.codecs.iter().find(|c| c.pt == payload_type).map(|c| c.codec)
+    pub fn codec(&self, payload_type: u8) -> Option<CodecParameters> {
+        self.track.codecs.iter().find(|codec| codec.carries(payload_type)).copied()
     }
 
     /// The media payload type an RTX payload type repairs.
@@ -178,8 +179,26 @@ pub(super) struct Incoming<'a> {
     pub payload: &'a [u8],
     pub sequence: u64,
     pub codec: Codec,
+    /// As [`Slab::redundancy`].
+    pub redundancy: u16,
     pub facts: FrameFacts,
     pub layers: PacketLayers,
+}
+
+/// [`Slab::redundancy`] of a payload that came under `payload_type`.
+///
+/// # Errors
+/// `codec_malformed`.
+pub(super) fn redundancy(
+    codec: CodecParameters,
+    payload_type: u8,
+    payload: &[u8],
+) -> Result<u16, DropReason> {
+    if payload_type == codec.pt {
+        return Ok(0);
+    }
+    let start = red::primary(payload, codec.pt).map_err(|_| DropReason::CodecMalformed)?;
+    u16::try_from(start).map_err(|_| DropReason::CodecMalformed)
 }
 
 impl Intake {
@@ -250,6 +269,7 @@ impl Intake {
                 inner.epoch = epoch;
                 inner.timestamp = packet.header.timestamp;
                 inner.begins_frame = begins_frame;
+                inner.redundancy = packet.redundancy;
             }
             slab
         });

@@ -24,6 +24,8 @@ use super::{Sfu, publication_mut, session_mut};
 
 /// What one sound slot takes, bit/s: Opus as browsers send it, with its headers.
 const SOUND_BPS: u64 = 60_000;
+/// The same in RED, where each packet has the sound of the one before as well.
+const RED_SOUND_BPS: u64 = 100_000;
 /// Share of a new window in a layer's rate. Trade: a window holds six frames, and a key frame is as large as ten
 /// others; less would follow a change of scene for seconds.
 const NEW_SHARE: f64 = 0.125;
@@ -243,11 +245,24 @@ impl Sfu {
     /// Bits per second of video a viewer's network takes; `None` = its client tells us nothing.
     fn budget(&self, now: Instant, index: u32) -> Option<u64> {
         let session = self.sessions.get(index as usize)?.as_ref()?;
-        let sound = self.watcher(index)?.slots.iter().filter(|slot| {
-            slot.track.kind == MediaKind::Audio && matches!(slot.place, Place::Attached { .. })
-        });
+        let sound: u64 = self.watcher(index)?.slots.iter().map(|slot| self.sound_bps(slot)).sum();
         let total = session.downlink.as_ref()?.budget_bps(now)?;
-        Some(total.saturating_sub(sound.count() as u64 * SOUND_BPS))
+        Some(total.saturating_sub(sound))
+    }
+
+    /// Bits per second of a slot's sound; 0 of a slot that is empty or shows video.
+    fn sound_bps(&self, slot: &OutSlot) -> u64 {
+        let Place::Attached { publication, .. } = slot.place else { return 0 };
+        if slot.track.kind != MediaKind::Audio {
+            return 0;
+        }
+        let publication = self.publications.get(publication as usize).and_then(Option::as_ref);
+        let newest = publication.and_then(|publication| publication.ring.newest());
+        let takes_red = slot.track.codecs.iter().any(|codec| codec.red_pt.is_some());
+        match newest {
+            Some(slab) if slab.redundancy > 0 && takes_red => RED_SOUND_BPS,
+            _ => SOUND_BPS,
+        }
     }
 
     /// Keep an account of what a viewer's network takes, if it watches any video: sound is never adapted.

@@ -11,7 +11,7 @@ use crate::rtp::packet::RtpHeader;
 use crate::rtp::track::MAX_LAYERS;
 
 use super::drop_reason::DropReason;
-use super::intake::{Accepted, Incoming, Intake};
+use super::intake::{Accepted, Incoming, Intake, redundancy};
 use super::key_frames::KeyFrameAsk;
 use super::receiver::{Arrival, Receiver};
 use super::relay::ClockPair;
@@ -129,7 +129,8 @@ impl Publication {
     ) -> Result<Accepted, DropReason> {
         let Self { id, ring, gate_open, intake, key_frame, .. } = self;
         let intake = intake.as_mut().ok_or(DropReason::UnknownSsrc)?;
-        let codec = intake.codec(header.payload_type).ok_or(DropReason::UnknownPayloadType)?;
+        let parameters = intake.codec(header.payload_type).ok_or(DropReason::UnknownPayloadType)?;
+        let codec = parameters.codec;
         if !recovered && intake.receiver.as_ref().is_some_and(|r| r.ssrc != header.ssrc) {
             intake.begin_anew(ring);
         }
@@ -155,6 +156,7 @@ impl Publication {
         if payload.len() > MAX_PAYLOAD {
             return Err(DropReason::RtpMalformed);
         }
+        let redundancy = redundancy(parameters, header.payload_type, payload)?;
         let facts = codec::describe(codec, payload).map_err(|_| DropReason::CodecMalformed)?;
         let sequence = receiver.without_padding(sequence).ok_or(DropReason::TooLate)?;
         if facts.key_frame_start {
@@ -168,7 +170,7 @@ impl Publication {
         let layers = intake.layers_of(codec, &facts, extensions);
         let layers = intake.layers.place(sequence, header.timestamp, layers);
         let layers_distrusted = trusted && intake.layers.is_distrusted();
-        let packet = Incoming { header, payload, sequence, codec, facts, layers };
+        let packet = Incoming { header, payload, sequence, codec, redundancy, facts, layers };
         let (slabs, refused) = intake.append(now, *id, ring, &packet);
         let began_without_key_frame = !intake.ready && key_frame.is_idle(now);
         Ok(Accepted {

@@ -167,7 +167,7 @@ impl Publisher {
 
     fn track_by_payload_type(&self, payload_type: u8) -> Option<&TrackIn> {
         let mut matching = self.tracks.iter().filter(|track| {
-            track.codecs.iter().any(|c| c.pt == payload_type || c.rtx_pt == Some(payload_type))
+            track.codecs.iter().any(|c| c.carries(payload_type) || c.rtx_pt == Some(payload_type))
         });
         let track = matching.next()?;
         matching.next().is_none().then_some(track)

@@ -122,6 +122,9 @@ pub struct Slab {
     pub key_frame: bool,
     /// The first slab of its frame.
     pub begins_frame: bool,
+    /// Bytes in front of the sound itself in its one packet: what repeats earlier sound, with its headers (RFC 2198). 0 = it
+    /// is not in RED.
+    pub redundancy: u16,
     /// RTP timestamp of every packet in it.
     pub timestamp: u32,
     /// Arrival of the first packet.
@@ -142,6 +145,7 @@ impl Slab {
             epoch: 0,
             key_frame: false,
             begins_frame: false,
+            redundancy: 0,
             timestamp: 0,
             arrived: now,
             cut: Cut::default(),
@@ -172,8 +176,15 @@ impl Slab {
     /// The payload of one of this slab's packets.
     #[must_use]
     pub fn payload(&self, packet: &SlabPacket) -> &[u8] {
+        self.payload_behind(packet, 0)
+    }
+
+    /// The same without so many bytes at its beginning.
+    #[must_use]
+    pub fn payload_behind(&self, packet: &SlabPacket, skip: u16) -> &[u8] {
         let start = packet.start as usize;
-        self.bytes.get(start..start + packet.len as usize).unwrap_or_default()
+        let end = start + packet.len as usize;
+        self.bytes.get(start + skip as usize..end).unwrap_or_default()
     }
 
     /// The place of packet number `at` among those of `point`: its sequence number, less what was left out before it.
@@ -383,6 +394,12 @@ impl SlabRing {
     fn indexed(&self, sequence: u64) -> Option<(u64, usize)> {
         let (stored, serial, packet) = *self.index.get((sequence % RING_INDEX as u64) as usize)?;
         (stored == sequence && serial >= self.first_serial).then_some((serial, packet.into()))
+    }
+
+    /// The slab stored last, if it is still kept.
+    #[must_use]
+    pub fn newest(&self) -> Option<&Slab> {
+        self.slabs.back().map(Arc::as_ref)
     }
 
     /// The slab of this serial number, if it is still kept.

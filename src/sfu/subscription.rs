@@ -120,13 +120,13 @@ const fn padding_table() -> [[u8; 9]; 9] {
     table
 }
 
-/// (media, RTX) payload type by codec.
+/// Payload types by codec: its own, and that of what makes up for losses, which is RTX for video and RED for sound.
 type PayloadTypes = [Option<(u8, Option<u8>)>; Codec::ALL.len()];
 
 fn payload_types(track: &TrackOut) -> PayloadTypes {
     let mut types = [None; Codec::ALL.len()];
     for c in &track.codecs {
-        types[c.codec as usize] = Some((c.pt, c.rtx_pt));
+        types[c.codec as usize] = Some((c.pt, c.rtx_pt.or(c.red_pt)));
     }
     types
 }
@@ -253,12 +253,13 @@ impl Subscription {
         counters: &mut Counters,
     ) {
         let [packet] = slab.packets() else { return };
-        let len = FIXED_HEADER_LEN + slab.payload(packet).len() + link.sender.overhead();
+        let Ok(anchor) = self.anchored_in_time(now, slab) else { return };
+        let anchor = anchor.within(slab);
+        let payload = slab.payload_behind(packet, anchor.skip);
+        let len = FIXED_HEADER_LEN + payload.len() + link.sender.overhead();
         if !egress.can_ride(link.path, len) {
             return;
         }
-        let Ok(anchor) = self.anchored_in_time(now, slab) else { return };
-        let anchor = anchor.within(slab);
         self.seal(&anchor, slab, packet, link, egress.buffer(), counters);
         egress.ride();
         counters.rides += 1;
@@ -310,7 +311,7 @@ impl Subscription {
         counters: &mut Counters,
     ) -> usize {
         let index = anchor.index(packet);
-        let payload = slab.payload(packet);
+        let payload = slab.payload_behind(packet, anchor.skip);
         let header = Header::new(self.header(anchor, slab, packet, index), self.wide_number(link));
         let padding = &PADDING[packet.pad as usize][..packet.pad as usize];
         let before = out.len();
@@ -375,7 +376,7 @@ impl Subscription {
         if self.needs_key_frame && !slab.key_frame {
             return Err(DropReason::AwaitKeyFrame);
         }
-        let (payload_type, rtx_payload_type) =
+        let (payload_type, again) =
             self.payload_types[slab.codec as usize].ok_or(DropReason::CodecNotNegotiated)?;
         let first = slab.packets().first().ok_or(DropReason::RtpMalformed)?;
         // A pause at the source is a pause for the viewer: time goes on between two sources.
@@ -384,6 +385,7 @@ impl Subscription {
         let elapsed = self.last_sent.map_or(0, |at| now.saturating_duration_since(at).as_micros());
         let ticks = (elapsed as u64 * u64::from(self.clock_rate) / 1_000_000) as u32;
         let timestamp = self.last_timestamp.wrapping_add(ticks.max(squeezed + 1));
+        let sound = slab.codec == Codec::Opus;
         let point = self.target;
         let mut picture = self.pictures.shift_to(&first.picture);
         picture.picture_id = picture.picture_id.wrapping_add(slab.cut.pictures(point));
@@ -394,7 +396,9 @@ impl Subscription {
             epoch: slab.epoch,
             codec: slab.codec,
             payload_type,
-            rtx_payload_type: rtx_payload_type.filter(|_| self.rtx_ssrc.is_some()),
+            red_payload_type: again.filter(|_| sound),
+            skip: 0,
+            rtx_payload_type: again.filter(|_| !sound && self.rtx_ssrc.is_some()),
             first: first.sequence,
             distance: self.next_index as i64 - first.sequence as i64 + skipped,
             timestamp_offset: timestamp.wrapping_sub(newest),

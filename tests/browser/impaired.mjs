@@ -1,6 +1,6 @@
 /**
  * What a Chromium viewer sees over bad networks, by the server and by a direct call between two
- * browsers, side by side: `scripts/impaired [scenario...]`. Prints a table; nothing is judged here.
+ * browsers, side by side: `scripts/impaired [scenario...] [option=value...]`. Prints a table; nothing is judged here.
  */
 import { cpus } from "node:os";
 import { setTimeout } from "node:timers/promises";
@@ -11,6 +11,8 @@ import { median } from "./harness/measure.mjs";
 /** Start-up and bandwidth estimation are measured elsewhere. */
 const SETTLE_MS = 6000;
 const RUN_MS = 20_000;
+/** Losses in a row decide, and are rare. */
+const LISTEN_MS = 60_000;
 const BURST_MS = 300;
 const BURSTS = 5;
 const MOVES = 4;
@@ -25,6 +27,13 @@ async function steady(call) {
   await setTimeout(SETTLE_MS);
   const seen = await call.observe(RUN_MS);
   return `${seen.fps.toFixed(1)} fps, longest gap ${ms(seen.maxGapMs)}, ${Math.round(seen.kbps)} kbit/s, ${seen.nacks} NACK, ${seen.plis} PLI`;
+}
+
+async function sound(call) {
+  await setTimeout(SETTLE_MS);
+  const { concealed, silent, kbps, delayMs } = await call.listen(LISTEN_MS);
+  const percent = (share) => `${(share * 100).toFixed(1)} %`;
+  return `${percent(concealed)} of the sound made up, ${percent(silent)} silent, ${Math.round(kbps)} kbit/s, ${ms(delayMs)} in the jitter buffer`;
 }
 
 /** When the picture was back for good: the end of the last stop that began within two seconds. */
@@ -133,6 +142,7 @@ const SCENARIOS = {
   tcp: ["no UDP, 5 Mbit/s, 100 ms RTT", "picture <= 2 s", FAR, joined],
   share: ["two viewers behind 5 Mbit/s", "fair within 25 %", FAR, share],
   uplink: ["the host loses 30 % on the way up", ">= 20 fps or a lower layer", FAR, uplink, true],
+  sound: ["10 % loss both ways, the sound", "", "rate=none queue=300ms delay=50ms jitter=0ms loss=0.1 mtu=none", sound],
   bloat: ["1 Mbit/s, 1 s of queue", "queue settles < 150 ms", `${FAR} rate=1m queue=1s`, bloat],
 };
 
@@ -160,11 +170,15 @@ async function run(names, theatre, makeCall) {
 
 const missing = linkMissing();
 if (missing) throw new Error(`no bad network on this machine: ${missing}`);
-const names = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(SCENARIOS);
+const words = process.argv.slice(2);
+const isOption = (word) => word.includes("=");
+const options = words.filter(isOption).flatMap((option) => ["--set", option]);
+const chosen = words.filter((word) => !isOption(word));
+const names = chosen.length ? chosen : Object.keys(SCENARIOS);
 const unknown = names.filter((name) => !SCENARIOS[name]);
 if (unknown.length) throw new Error(`${unknown.join(", ")}: there are ${Object.keys(SCENARIOS).join(", ")}`);
 
-const theatre = await Theatre.open();
+const theatre = await Theatre.open({}, options);
 try {
   await theatre.goLive();
   const served = await run(names, theatre, () => theatre.watch());

@@ -29,6 +29,33 @@ fn refusal(text: &str) -> SdpError {
     error
 }
 
+/// The RED payload type that a sound offer with these lines ends with.
+fn red_of(formats: &str, lines: &str) -> Option<u8> {
+    let text = one_line(formats, lines).replace("m=video", "m=audio");
+    let offer = PublishOffer::parse(&text).expect("tolerated");
+    let answer = offer.answer(&Ours::new().local(), DtlsPreference::Server);
+    answer.tracks[0].codecs[0].red_pt
+}
+
+#[test]
+fn red_is_taken_only_of_opus_under_the_number_that_its_blocks_name() {
+    let opus = "a=rtpmap:111 opus/48000/2\r\n";
+    let red = |lines: &str| red_of("111 63", &format!("{opus}{lines}"));
+    let map = "a=rtpmap:63 red/48000/2\r\n";
+    assert_eq!(red(&format!("{map}a=fmtp:63 111/111\r\n")), Some(63));
+    assert_eq!(red(&format!("{map}a=fmtp:63 111/111/111\r\n")), Some(63));
+    assert_eq!(red(map), None, "it does not say of what");
+    for blocks in ["", "0/111", "111/112", "111/", "111/111;x=1", "367/367"] {
+        assert_eq!(red(&format!("{map}a=fmtp:63 {blocks}\r\n")), None, "{blocks}");
+    }
+    assert_eq!(red("a=rtpmap:63 red/90000\r\na=fmtp:63 111/111\r\n"), None, "video's");
+    let other = "a=rtpmap:96 opus/48000/2\r\na=rtpmap:63 red/48000/2\r\na=fmtp:63 96/96\r\n";
+    assert_eq!(red_of("96 63", other), None, "other viewers could not read its blocks");
+    let twice = format!("{opus}{map}a=rtpmap:64 red/48000/2\r\na=rtpmap:62 red/48000/2\r\n");
+    let twice = format!("{twice}a=fmtp:62 111/111\r\na=fmtp:63 111/111\r\na=fmtp:64 111/111\r\n");
+    assert_eq!(red_of("111 64 62 63", &twice), Some(62), "the first that is no RTCP");
+}
+
 #[test]
 fn the_plain_offer_is_good() {
     let text = one_line("96", VP8);

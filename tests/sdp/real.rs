@@ -121,6 +121,30 @@ fn chromium_keeps_its_order_and_its_extension_ids() {
     assert_eq!(codecs(video(&preferred)), [(Av1, 45, Some(46)), (Vp9, 98, Some(99))]);
 }
 
+/// The RED payload type of the first sound track, and the numbers of its m-line.
+fn red(answer: &PublishAnswer) -> (Option<u8>, Vec<String>) {
+    let audio = answer.tracks.iter().find(|track| track.kind == MediaKind::Audio).expect("audio");
+    let description = read(&answer.sdp);
+    let lines = description.media_descriptions;
+    let line = lines.into_iter().find(|line| line.media_name.media == "audio").expect("audio");
+    (audio.codecs[0].red_pt, line.media_name.formats)
+}
+
+#[test]
+fn chromium_is_asked_for_red_by_the_order_of_the_answer_and_firefox_is_not() {
+    let answer = publish("chromium-send");
+    assert_eq!(red(&answer), (Some(63), vec!["63".to_owned(), "111".to_owned()]));
+    assert!(answer.sdp.contains("a=rtpmap:63 red/48000/2\r\na=fmtp:63 111/111\r\n"));
+    let text = file("publish", "chromium-send");
+    let offer = PublishOffer::parse(&text).expect("Chromium's offer").without_red();
+    let answer = offer.answer(&Ours::new().local(), DtlsPreference::Client);
+    assert_eq!(red(&answer), (None, vec!["111".to_owned()]));
+    assert!(!answer.sdp.contains("red/48000"));
+    for name in ["firefox-simulcast", "ffmpeg"] {
+        assert_eq!(red(&publish(name)).0, None, "{name}");
+    }
+}
+
 #[test]
 fn firefox_feedback_of_removed_types_is_ignored() {
     let text = file("publish", "firefox-preferences");
@@ -254,7 +278,9 @@ fn every_real_viewer_is_understood() {
         assert!(answer.data_channels, "{name}");
         assert_eq!(answer.tracks.len(), offer.slots().len(), "{name}");
         let (audio, video) = (&answer.tracks[0], &answer.tracks[1]);
-        assert_eq!(audio.codecs, [CodecParameters { codec: Codec::Opus, pt: 111, rtx_pt: None }]);
+        // The answers were caught before our offers had RED.
+        let opus = CodecParameters { codec: Codec::Opus, pt: 111, rtx_pt: None, red_pt: None };
+        assert_eq!(audio.codecs, [opus]);
         let known: Vec<Codec> = video.codecs.iter().map(|codec| codec.codec).collect();
         let expected: &[Codec] = match name.split('-').next() {
             Some("chromium") => &[Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1],
@@ -322,6 +348,9 @@ fn every_real_player_is_answered_in_its_own_numbers() {
         &mut counting_ssrcs(),
     );
     assert!(answer.sdp.contains("profile-level-id=42e01f"), "constrained baseline is chosen");
+    let sound = answer.tracks.iter().find(|track| track.kind == MediaKind::Audio).expect("audio");
+    assert_eq!(sound.codecs[0].red_pt, Some(63));
+    assert!(answer.sdp.contains(" 111 63\r\n"), "what we send needs no order: {}", answer.sdp);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod inside;
 mod media;
 mod pacing;
 mod peer;
+mod red;
 mod reporter;
 mod reports;
 mod tracks;

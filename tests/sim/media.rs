@@ -22,6 +22,8 @@ pub const RTX_PT: u8 = 97;
 pub const VP9_PT: u8 = 98;
 pub const VP9_RTX_PT: u8 = 99;
 pub const SOUND_PT: u8 = 111;
+/// Sound in RED (RFC 2198).
+pub const RED_PT: u8 = 63;
 /// Time between two sound packets.
 const SOUND_INTERVAL: Duration = Duration::from_millis(20);
 /// Header extension id of the transport-wide sequence number.
@@ -84,6 +86,9 @@ pub struct Publish {
 pub struct Sound {
     pub ssrc: u32,
     pub sent: u32,
+    /// In RED, each packet with the sound of the one before.
+    pub red: bool,
+    before: Vec<u8>,
     /// How much later than the video it begins.
     late: Duration,
     next: Option<Instant>,
@@ -115,6 +120,8 @@ pub struct Watch {
     /// The SSRC of its sound slot, and what came there: sequence number and what the publisher counted.
     pub sound_ssrc: u32,
     pub sound: Vec<(u16, u32)>,
+    /// What was repeated there, as the publisher counted.
+    pub repeated: Vec<u32>,
 }
 
 impl Media {
@@ -347,7 +354,7 @@ impl Publish {
 
 impl Sound {
     pub fn new(late: Duration, ssrc: u32) -> Self {
-        Self { ssrc, sent: 0, late, next: None }
+        Self { ssrc, sent: 0, red: false, before: Vec::new(), late, next: None }
     }
 
     pub fn tick(&mut self, now: Instant, seal: &mut Context, out: &mut VecDeque<Vec<u8>>) {
@@ -358,14 +365,24 @@ impl Sound {
         let header = FixedHeader {
             padding: false,
             marker: false,
-            payload_type: SOUND_PT,
+            payload_type: if self.red { RED_PT } else { SOUND_PT },
             sequence: self.sent as u16,
             timestamp: self.sent.wrapping_mul(960),
             ssrc: self.ssrc,
         };
         let mut packet = header.to_bytes().to_vec();
-        packet.extend_from_slice(&self.sent.to_be_bytes());
-        packet.resize(packet.len() + 60 + self.sent as usize % 40, 7);
+        let mut sound = self.sent.to_be_bytes().to_vec();
+        sound.resize(64 + self.sent as usize % 40, 7);
+        if self.red {
+            let before = self.before.len() as u8;
+            if before > 0 {
+                packet.extend_from_slice(&[0x80 | SOUND_PT, 0x0f, 0, before]);
+            }
+            packet.push(SOUND_PT);
+            packet.extend_from_slice(&self.before);
+        }
+        packet.extend_from_slice(&sound);
+        self.before = sound;
         out.push_back(seal.encrypt_rtp(&packet).unwrap().to_vec());
         self.sent += 1;
     }
@@ -379,10 +396,19 @@ impl Watch {
     pub fn receive(&mut self, now: Instant, packet: &[u8]) {
         let header = RtpHeader::parse(packet).expect("the server's RTP is well formed");
         let payload = header.payload(packet);
-        if header.payload_type == SOUND_PT {
+        if matches!(header.payload_type, SOUND_PT | RED_PT) {
             assert_eq!(header.ssrc, self.sound_ssrc);
-            let count = u32::from_be_bytes([payload[0], payload[1], payload[2], payload[3]]);
-            self.sound.push((header.sequence, count));
+            let sound = match payload {
+                _ if header.payload_type == SOUND_PT => payload,
+                [SOUND_PT, sound @ ..] => sound,
+                [_, _, _, len, _, blocks @ ..] => {
+                    let (repeated, sound) = blocks.split_at(usize::from(*len));
+                    self.repeated.push(counted(repeated));
+                    sound
+                }
+                _ => panic!("a RED payload of {} bytes", payload.len()),
+            };
+            self.sound.push((header.sequence, counted(sound)));
             return;
         }
         let number = header.extensions(packet).find(TRANSPORT_CC).and_then(transport_sequence);
@@ -471,6 +497,14 @@ impl Watch {
             .map(|s| s as u16)
             .collect()
     }
+}
+
+/// What the publisher counted, of sound that arrived as it was sent.
+fn counted(sound: &[u8]) -> u32 {
+    let count = u32::from_be_bytes([sound[0], sound[1], sound[2], sound[3]]);
+    assert_eq!(sound.len(), 64 + count as usize % 40);
+    assert!(sound[4..].iter().all(|byte| *byte == 7), "the filler arrived as sent");
+    count
 }
 
 /// A header with the next transport-wide sequence number (RFC 8285 one-byte form).

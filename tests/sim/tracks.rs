@@ -6,19 +6,24 @@ use greenroom::rtp::track::{
 use signaling::media::{MediaKind, Seat};
 
 use super::media::{
-    REPAIRED_RID, RID, RTX_PT, SOUND_PT, TRANSPORT_CC, VIDEO_PT, VP9_PT, VP9_RTX_PT,
+    RED_PT, REPAIRED_RID, RID, RTX_PT, SOUND_PT, TRANSPORT_CC, VIDEO_PT, VP9_PT, VP9_RTX_PT,
 };
 
 fn vp8() -> CodecParameters {
-    CodecParameters { codec: Codec::Vp8, pt: VIDEO_PT, rtx_pt: Some(RTX_PT) }
+    CodecParameters { codec: Codec::Vp8, pt: VIDEO_PT, rtx_pt: Some(RTX_PT), red_pt: None }
 }
 
 fn vp9() -> CodecParameters {
-    CodecParameters { codec: Codec::Vp9, pt: VP9_PT, rtx_pt: Some(VP9_RTX_PT) }
+    CodecParameters { codec: Codec::Vp9, pt: VP9_PT, rtx_pt: Some(VP9_RTX_PT), red_pt: None }
 }
 
 fn opus() -> CodecParameters {
-    CodecParameters { codec: Codec::Opus, pt: SOUND_PT, rtx_pt: None }
+    CodecParameters { codec: Codec::Opus, pt: SOUND_PT, rtx_pt: None, red_pt: None }
+}
+
+/// The same of a client that knows RED.
+fn opus_in_red() -> CodecParameters {
+    CodecParameters { red_pt: Some(RED_PT), ..opus() }
 }
 
 /// The video a browser offers to send; its repairs have the next SSRC.
@@ -50,12 +55,12 @@ pub fn layers_in(ssrc: u32) -> TrackIn {
     track
 }
 
-/// The sound a browser offers to send.
+/// The sound a browser offers to send, in RED if it likes.
 pub fn sound_in(ssrc: u32) -> TrackIn {
     TrackIn {
         mid: "0".to_owned(),
         kind: MediaKind::Audio,
-        codecs: vec![opus()],
+        codecs: vec![opus_in_red()],
         extensions: ExtensionIds::default(),
         feedback: FeedbackKinds::default(),
         ssrc: Some(ssrc),
@@ -71,6 +76,14 @@ pub fn slots_without_numbers(seat: Seat, ssrc: u32) -> Vec<TrackOut> {
     for slot in &mut slots {
         slot.transport_cc = None;
     }
+    slots
+}
+
+/// The same for a client that knows RED.
+#[allow(dead_code, reason = "for the simulation")]
+pub fn slots_in_red(seat: Seat, ssrc: u32) -> Vec<TrackOut> {
+    let mut slots = slots_out(seat, ssrc);
+    slots[0].codecs = vec![opus_in_red()];
     slots
 }
 

@@ -18,7 +18,9 @@ use signaling::media::{Audience, MediaEvent, RoomKey, Seat, TransportId};
 use super::media::{Inside, Media, Publish, Sound, Watch};
 use super::peer::Peer;
 use super::reporter::{Reporter, Tells};
-use super::tracks::{layers_in, slots_out, slots_without_numbers, sound_in, video_in};
+use super::tracks::{
+    layers_in, slots_in_red, slots_out, slots_without_numbers, sound_in, video_in,
+};
 
 /// 5 ms away, nothing lost.
 pub const CLEAN: Conditions = Conditions { delay: Duration::from_millis(5), ..Conditions::CLEAN };
@@ -137,26 +139,34 @@ impl World {
 
     /// A viewer with a sound slot and a video slot for one seat.
     pub fn add_viewer(&mut self, room: RoomKey, shard: u8, seat: Seat) -> usize {
-        let ssrc = 500_000 + self.peers.len() as u32 * 10;
-        let mut watch = Watch::new(ssrc, ssrc + 1);
-        watch.sound_ssrc = ssrc + 2;
-        let tracks = slots_out(seat, ssrc);
-        self.add(room, shard, Media::Watch(watch), |_| Purpose::Watch {
-            tracks,
-            backstage: false,
-            own_seat: None,
-        });
-        self.peers.len() - 1
+        self.add_watch(room, shard, |ssrc| slots_out(seat, ssrc), None)
+    }
+
+    /// The same for a client that knows RED.
+    #[allow(dead_code, reason = "for the simulation")]
+    pub fn add_red_viewer(&mut self, room: RoomKey, shard: u8, seat: Seat) -> usize {
+        self.add_watch(room, shard, |ssrc| slots_in_red(seat, ssrc), None)
     }
 
     /// The same for a client without transport-wide feedback, which tells this instead.
     #[allow(dead_code, reason = "for the simulation")]
     pub fn add_old_viewer(&mut self, room: RoomKey, shard: u8, seat: Seat, tells: Tells) -> usize {
+        let reporter = Reporter::new(tells);
+        self.add_watch(room, shard, |ssrc| slots_without_numbers(seat, ssrc), Some(reporter))
+    }
+
+    fn add_watch(
+        &mut self,
+        room: RoomKey,
+        shard: u8,
+        slots: impl FnOnce(u32) -> Vec<TrackOut>,
+        reporter: Option<Reporter>,
+    ) -> usize {
         let ssrc = 500_000 + self.peers.len() as u32 * 10;
         let mut watch = Watch::new(ssrc, ssrc + 1);
         watch.sound_ssrc = ssrc + 2;
-        watch.reporter = Some(Reporter::new(tells));
-        let tracks = slots_without_numbers(seat, ssrc);
+        watch.reporter = reporter;
+        let tracks = slots(ssrc);
         self.add(room, shard, Media::Watch(watch), |_| Purpose::Watch {
             tracks,
             backstage: false,

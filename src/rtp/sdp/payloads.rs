@@ -5,6 +5,10 @@ use super::parse::{Description, Section};
 use crate::rtp::track::{Codec, CodecParameters, FeedbackKinds};
 use signaling::media::MediaKind;
 
+/// Payload type of Opus in our offers and in those of every browser that knows RED. The blocks of RED name their codec by
+/// it, and we forward them as they come: RED is taken where Opus has this number, and sent on to those who have it too.
+pub(super) const OPUS_PT: u8 = 111;
+
 /// A codec both sides know, with what we repeat about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Payload {
@@ -50,7 +54,7 @@ struct Table<'a> {
     all: FeedbackKinds,
 }
 
-/// The codecs of `section` that we forward, in its order, each with its RTX.
+/// The codecs of `section` that we forward, in its order, each with its RTX or RED.
 ///
 /// # Errors
 /// [`SdpError::PayloadTypeRange`].
@@ -78,6 +82,11 @@ pub(super) fn read(
             let owner = payloads.iter_mut().find(|payload| payload.parameters.pt == apt);
             if let Some(payload) = owner.filter(|payload| payload.parameters.codec.has_rtx()) {
                 payload.parameters.rtx_pt.get_or_insert(pt);
+            }
+        } else if table.is_red(pt) {
+            let opus = payloads.iter_mut().find(|payload| payload.parameters.pt == OPUS_PT);
+            if let Some(opus) = opus.filter(|payload| payload.parameters.codec == Codec::Opus) {
+                opus.parameters.red_pt.get_or_insert(pt);
             }
         }
     }
@@ -122,7 +131,7 @@ impl<'a> Table<'a> {
         let fmtp = Parameters(lines.fmtp.unwrap_or_default());
         let (codec, format) = codec(lines.rtpmap?, fmtp)?;
         (codec.kind() == kind).then_some(Payload {
-            parameters: CodecParameters { codec, pt, rtx_pt: None },
+            parameters: CodecParameters { codec, pt, rtx_pt: None, red_pt: None },
             format,
             feedback: lines.feedback.union(self.all),
         })
@@ -136,6 +145,15 @@ impl<'a> Table<'a> {
             return None;
         }
         Parameters(lines.fmtp?).number("apt").filter(|apt| *apt != pt)
+    }
+
+    /// Whether `pt` is RED whose blocks are all Opus: `red/48000/2`, and the payload type of each block in its fmtp (RFC
+    /// 2198 section 5).
+    fn is_red(&self, pt: u8) -> bool {
+        let Some(lines) = self.lines.get(usize::from(pt)) else { return false };
+        let named = lines.rtpmap.is_some_and(|rtpmap| rtpmap.eq_ignore_ascii_case("red/48000/2"));
+        let all_opus = |fmtp: &str| fmtp.split('/').all(|block| block.parse() == Ok(OPUS_PT));
+        named && lines.fmtp.is_some_and(all_opus)
     }
 }
 

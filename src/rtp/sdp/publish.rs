@@ -82,6 +82,16 @@ impl<'a> PublishOffer<'a> {
         &self.peer
     }
 
+    /// The same without RED: sound then comes once.
+    #[must_use]
+    pub fn without_red(mut self) -> Self {
+        for offered in &mut self.tracks {
+            offered.payloads.iter_mut().for_each(|payload| payload.parameters.red_pt = None);
+            offered.track.codecs.iter_mut().for_each(|codec| codec.red_pt = None);
+        }
+        self
+    }
+
     /// Accept it.
     #[must_use]
     pub fn answer(&self, local: &LocalSession<'_>, preferred: DtlsPreference) -> PublishAnswer {
@@ -172,16 +182,25 @@ impl OfferedTrack {
     }
 }
 
+/// What a payload type has around its codec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wraps {
+    Nothing,
+    Rtx,
+    Red,
+}
+
 /// One payload type must mean one codec in the whole bundle, since it may be all there is to tell
 /// tracks apart; an SSRC announced twice is no announcement.
 fn check_conflicts(tracks: &mut [OfferedTrack]) -> Result<(), SdpError> {
-    let mut meanings: BTreeMap<u8, (Codec, bool)> = BTreeMap::new();
+    let mut meanings: BTreeMap<u8, (Codec, Wraps)> = BTreeMap::new();
     let mut ssrcs = Vec::new();
     for offered in tracks {
         for codec in &offered.track.codecs {
-            let primary = Some((codec.pt, (codec.codec, false)));
-            let rtx = codec.rtx_pt.map(|pt| (pt, (codec.codec, true)));
-            for (pt, meaning) in [primary, rtx].into_iter().flatten() {
+            let plain = Some((codec.pt, (codec.codec, Wraps::Nothing)));
+            let rtx = codec.rtx_pt.map(|pt| (pt, (codec.codec, Wraps::Rtx)));
+            let red = codec.red_pt.map(|pt| (pt, (codec.codec, Wraps::Red)));
+            for (pt, meaning) in [plain, rtx, red].into_iter().flatten() {
                 if *meanings.entry(pt).or_insert(meaning) != meaning {
                     return Err(SdpError::PayloadTypeConflict);
                 }

@@ -2,7 +2,7 @@
 
 use super::media::{Direction, reported_id, usable_kind};
 use super::parse::{Description, Section};
-use super::payloads::{self, Format, Payload};
+use super::payloads::{self, Format, OPUS_PT, Payload};
 use super::peer::peer_session;
 use super::write::{MediaLine, Writer};
 use super::{LocalSession, PeerSession, SdpError, Setup};
@@ -21,8 +21,11 @@ const TRANSPORT_CC: u8 = 3;
 /// Mid of the data m-line.
 const DATA_MID: &str = "d";
 
-/// Opus as every viewer gets it.
-const AUDIO: [Payload; 1] = [dialect(Codec::Opus, 111, None, Format::Opus { stereo: true })];
+/// RED in our offers, under libwebrtc's number.
+const RED_PT: u8 = 63;
+
+/// Opus as every viewer gets it: in RED, if the viewer knows that and the publisher sends it.
+const AUDIO: [Payload; 1] = [opus()];
 
 /// The video codecs every viewer is offered, VP8 (the common ground) first. One profile each:
 /// a browser needs seconds, not milliseconds, to negotiate them all for nine slots.
@@ -33,10 +36,16 @@ const VIDEO: [Payload; 4] = [
     dialect(Codec::Av1, 104, Some(105), Format::Av1 { level: Some(5), tier: Some(0) }),
 ];
 
+const fn opus() -> Payload {
+    let mut opus = dialect(Codec::Opus, OPUS_PT, None, Format::Opus { stereo: true });
+    opus.parameters.red_pt = Some(RED_PT);
+    opus
+}
+
 const fn dialect(codec: Codec, pt: u8, rtx_pt: Option<u8>, format: Format) -> Payload {
     let video = rtx_pt.is_some();
     Payload {
-        parameters: CodecParameters { codec, pt, rtx_pt },
+        parameters: CodecParameters { codec, pt, rtx_pt, red_pt: None },
         format,
         feedback: FeedbackKinds {
             nack: video,
@@ -272,7 +281,8 @@ fn accepted(
         let ours = slot.codecs.iter().find(|own| own.pt == theirs.pt && own.codec == theirs.codec);
         if let Some(own) = ours {
             let rtx_pt = own.rtx_pt.filter(|pt| theirs.rtx_pt == Some(*pt));
-            codecs.push(CodecParameters { rtx_pt, ..*own });
+            let red_pt = own.red_pt.filter(|pt| theirs.red_pt == Some(*pt));
+            codecs.push(CodecParameters { rtx_pt, red_pt, ..*own });
         }
     }
     if codecs.is_empty() {

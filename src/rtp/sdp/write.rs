@@ -7,7 +7,7 @@ use super::LocalSession;
 use super::media::uri;
 use super::parse::Section;
 use super::payloads::{Format, Payload};
-use crate::rtp::track::{Codec, ExtensionIds, FeedbackKinds};
+use crate::rtp::track::{Codec, CodecParameters, ExtensionIds, FeedbackKinds};
 
 /// A description in the making. Every line ends with CRLF.
 pub(super) struct Writer {
@@ -60,10 +60,14 @@ impl Writer {
     /// An m-line with audio or video.
     pub(super) fn media(&mut self, local: &LocalSession<'_>, media: &MediaLine<'_>) {
         let _ = write!(self.text, "m={} {} {}", media.kind, port(local), media.protocol);
+        // libwebrtc sends RED only if the answer lists it before what it repeats; everybody else looks for a codec.
+        let red_first = media.direction == "recvonly";
         for payload in media.payloads {
-            let _ = write!(self.text, " {}", payload.parameters.pt);
-            if let Some(rtx) = payload.parameters.rtx_pt {
-                let _ = write!(self.text, " {rtx}");
+            let CodecParameters { pt, rtx_pt, red_pt, .. } = payload.parameters;
+            let (before, behind) =
+                if red_first { (red_pt, rtx_pt) } else { (None, rtx_pt.or(red_pt)) };
+            for pt in before.into_iter().chain([pt]).chain(behind) {
+                let _ = write!(self.text, " {pt}");
             }
         }
         self.text.push_str("\r\n");
@@ -189,6 +193,10 @@ impl Writer {
         if let Some(rtx) = payload.parameters.rtx_pt {
             line!(self, "a=rtpmap:{rtx} rtx/{}", codec.clock_rate());
             line!(self, "a=fmtp:{rtx} apt={pt}");
+        }
+        if let Some(red) = payload.parameters.red_pt {
+            line!(self, "a=rtpmap:{red} red/48000/2");
+            line!(self, "a=fmtp:{red} {pt}/{pt}");
         }
     }
 

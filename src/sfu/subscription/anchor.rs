@@ -29,6 +29,10 @@ pub(super) struct Anchor {
     pub(super) epoch: u32,
     pub(super) codec: Codec,
     pub(super) payload_type: u8,
+    /// Of sound in RED, if the slot takes it.
+    pub(super) red_payload_type: Option<u8>,
+    /// Bytes of each payload that do not go out: once within a slab, what its sound repeats.
+    pub(super) skip: u16,
     pub(super) rtx_payload_type: Option<u8>,
     /// What is taken of its layers.
     pub(super) point: Point,
@@ -100,9 +104,20 @@ impl Anchor {
 
     /// [`Self::within`], in place.
     pub(super) fn enter(&mut self, slab: &Slab) {
+        if slab.redundancy > 0 {
+            self.enter_red(slab.redundancy);
+        }
         self.distance -= slab.cut.skipped(self.point) as i64;
         let pictures = slab.cut.pictures(self.point);
         self.picture.picture_id = self.picture.picture_id.wrapping_sub(pictures);
+    }
+
+    /// Sound in RED goes out whole to who takes RED, and to everybody else without what it repeats.
+    fn enter_red(&mut self, redundancy: u16) {
+        match self.red_payload_type {
+            Some(red) => self.payload_type = red,
+            None => self.skip = redundancy,
+        }
     }
 
     /// The outgoing index of a packet, once [within](Self::within) its slab.
@@ -137,7 +152,7 @@ impl Anchor {
         kept.then(|| (self.within(slab), slab, packet))
     }
 
-    /// What goes out for a packet of `slab`.
+    /// What goes out for a packet of `slab`, once within it.
     pub(super) fn content<'s>(&self, slab: &'s Slab, packet: &SlabPacket) -> Content<'s> {
         let first = slab.packets().first().map_or(0, |first| first.sequence);
         if packet.sequence - first >= slab.cut.taken(self.point) as u64 {
@@ -149,7 +164,8 @@ impl Anchor {
             };
         }
         let (marker, picture) = (self.marks(packet), packet.picture);
-        Content { payload: slab.payload(packet), pad: packet.pad, marker, picture }
+        let payload = slab.payload_behind(packet, self.skip);
+        Content { payload, pad: packet.pad, marker, picture }
     }
 }
 

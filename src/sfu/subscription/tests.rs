@@ -19,18 +19,22 @@ use crate::rtp::codec;
 use crate::rtp::packet::RtpHeader;
 use crate::rtp::track::{CodecParameters, ExtensionIds, FeedbackKinds, TrackIn};
 
+mod red;
 mod streams;
 
 use streams::{Source, Stream};
 
 const KEYING: &[u8; 56] = b"0123456789abcdefFEDCBA9876543210saltsaltsaltSALTSALTSALT";
 const RTX: u8 = 97;
+const RED: u8 = 63;
 
 /// What a viewer received under one number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Got {
     timestamp: u32,
     marker: bool,
+    /// It came in RED.
+    red: bool,
     payload: Vec<u8>,
 }
 
@@ -49,8 +53,9 @@ impl Viewer {
     /// `rtx`: this codec has a stream for repairs, and not just another. Without one a repeat is sealed under the
     /// same nonce, which the sealer of a debug build refuses for other bytes.
     fn new(codec: Codec, number: u32, rtx: bool) -> Self {
-        let parameters = CodecParameters { codec, pt: 96, rtx_pt: rtx.then_some(RTX) };
-        let other = CodecParameters { codec: Codec::H264, pt: 98, rtx_pt: Some(99) };
+        let parameters =
+            CodecParameters { codec, pt: 96, rtx_pt: rtx.then_some(RTX), red_pt: None };
+        let other = CodecParameters { codec: Codec::H264, pt: 98, rtx_pt: Some(99), red_pt: None };
         let track = TrackOut {
             seat: Seat::HOST,
             kind: MediaKind::Video,
@@ -60,11 +65,15 @@ impl Viewer {
             codecs: vec![parameters, other],
             transport_cc: Some(3),
         };
+        Self::of(&track)
+    }
+
+    fn of(track: &TrackOut) -> Self {
         let provider = rtc_crypto::default_provider().unwrap();
         let (key, salt) = (&KEYING[..16], &KEYING[32..44]);
         let profile = ProtectionProfile::AeadAes128Gcm;
         Self {
-            slot: Subscription::new(number, 0, &track, 1_000),
+            slot: Subscription::new(0, 0, track, 1_000),
             seal: SrtpSender::of_client(Profile::Gcm, KEYING).unwrap(),
             open: Context::new(key, salt, profile, None, None, provider.crypto()).unwrap(),
             downlink: Downlink::new(Instant::now(), EstimatorConfig::default()),
@@ -102,7 +111,8 @@ impl Viewer {
                 sequence = u16::from_be_bytes([payload[0], payload[1]]);
                 payload.drain(..2);
             }
-            (sequence, Got { timestamp: header.timestamp, marker: header.marker, payload })
+            let (timestamp, marker) = (header.timestamp, header.marker);
+            (sequence, Got { timestamp, marker, red: header.payload_type == RED, payload })
         });
         (outcome, sent.collect())
     }
@@ -125,7 +135,7 @@ fn publication(codec: Codec) -> Publication {
     publication.intake = Some(Intake::new(TrackIn {
         mid: "0".to_owned(),
         kind: MediaKind::Video,
-        codecs: vec![CodecParameters { codec, pt: 96, rtx_pt: Some(RTX) }],
+        codecs: vec![CodecParameters { codec, pt: 96, rtx_pt: Some(RTX), red_pt: None }],
         extensions: ExtensionIds {
             dependency: Some(streams::DEPENDENCY),
             ..ExtensionIds::default()

@@ -17,10 +17,11 @@ const HOST_VIDEO_BPS = 2_500_000;
 export class Theatre {
   #far = false;
 
-  static async open(conditions) {
+  /** @param {object} [conditions] of the link @param {string[]} [options] of the server */
+  static async open(conditions, options = []) {
     const theatre = new Theatre();
     try {
-      await theatre.#open(conditions);
+      await theatre.#open(conditions, options);
     } catch (error) {
       await theatre.close();
       throw error;
@@ -28,10 +29,10 @@ export class Theatre {
     return theatre;
   }
 
-  async #open(conditions) {
+  async #open(conditions, options) {
     this.network = await Network.start(conditions);
     const { server, viewer } = this.network;
-    this.server = await startServer([], (...words) => server.command(...words));
+    this.server = await startServer(options, (...words) => server.command(...words));
     this.viewerUrl = await this.network.expose(this.server.url);
     const film = this.network.file("film.y4m");
     writeFilm(film);
@@ -135,13 +136,30 @@ export class Call {
     return this;
   }
 
+  /** Let it run; what the viewer heard meanwhile. */
+  async listen(ms) {
+    const before = await this.page.evaluate(inbound, "audio");
+    await setTimeout(ms);
+    const after = await this.page.evaluate(inbound, "audio");
+    const growth = (name) => (after[name] ?? 0) - (before[name] ?? 0);
+    const samples = growth("totalSamplesReceived");
+    return {
+      kbps: (growth("bytesReceived") * 8) / (after.timestamp - before.timestamp),
+      packets: growth("packetsReceived"),
+      /** Shares of what was played: made up by the decoder, and that in which the gap was long enough to be silent. */
+      concealed: growth("concealedSamples") / samples,
+      silent: growth("silentConcealedSamples") / samples,
+      delayMs: (growth("jitterBufferDelay") / growth("jitterBufferEmittedCount")) * 1000,
+    };
+  }
+
   /** Let it run; what the viewer saw meanwhile. */
   async observe(ms) {
-    const before = await this.page.evaluate(inbound);
+    const before = await this.page.evaluate(inbound, "video");
     await this.page.evaluate(() => globalThis.frameTimes.splice(0));
     const start = now();
     await setTimeout(ms);
-    const [times, after] = [await this.page.evaluate(() => globalThis.frameTimes.splice(0)), await this.page.evaluate(inbound)];
+    const [times, after] = [await this.page.evaluate(() => globalThis.frameTimes.splice(0)), await this.page.evaluate(inbound, "video")];
     return summary(start, now(), times, before, after);
   }
 
@@ -253,12 +271,12 @@ function hangPicture() {
   video.requestVideoFrameCallback(next);
 }
 
-/** The video's counters; the connection may be another one than before, then they begin anew. */
-async function inbound() {
+/** The counters of the seat's sound or video; the connection may be another one than before, then they begin anew. */
+async function inbound(kind) {
   const found = [];
   for (const report of (await globalThis.connection().getStats()).values()) {
-    if (report.type === "inbound-rtp" && report.kind === "video") found.push(report);
+    if (report.type === "inbound-rtp" && report.kind === kind) found.push(report);
   }
-  const report = found.sort((a, b) => (b.framesDecoded ?? 0) - (a.framesDecoded ?? 0))[0];
+  const report = found.sort((a, b) => (b.packetsReceived ?? 0) - (a.packetsReceived ?? 0))[0];
   return { ...report, timestamp: performance.now() };
 }

@@ -47,7 +47,15 @@ export function received(page, seat, kind, ms) {
       });
       const after = await read();
       const growth = (name) => (after[name] ?? 0) - (before[name] ?? 0);
-      return { packets: growth("packetsReceived"), frames: growth("framesDecoded"), energy: growth("totalAudioEnergy"), keyFrames: growth("keyFramesDecoded") };
+      return {
+        packets: growth("packetsReceived"),
+        bytes: growth("bytesReceived"),
+        frames: growth("framesDecoded"),
+        energy: growth("totalAudioEnergy"),
+        keyFrames: growth("keyFramesDecoded"),
+        // Of sound: what came too late or had come before.
+        discarded: growth("packetsDiscarded"),
+      };
     },
     [seat, kind, ms],
   );
