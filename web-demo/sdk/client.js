@@ -80,10 +80,12 @@ export class GreenroomClient extends Emitter {
     const request = (type, data, timeoutMs) => this.request(type, data, timeoutMs);
     this.views = new Views(request);
     const askSocket = (withinMs) => answers(this.request("ping", {}, withinMs));
-    const onDead = () => this.#rejoin();
+    const socketInUse = () => this.#socket;
+    const onDead = (asked = this.#socket) => asked === this.#socket && this.#rejoin();
     this.watching = new Watching({
       request,
       askSocket,
+      socketInUse,
       askChannel: async (withinMs) => (this.carrier.channelOpen ? answers(this.carrier.ping(withinMs)) : null),
       stage: this.stage,
       dataChannels: this.#options.dataChannels,
@@ -92,7 +94,7 @@ export class GreenroomClient extends Emitter {
       onDead,
       expectsMedia: () => this.#expectsMedia(),
     });
-    this.publishing = new Publishing({ request, askSocket, onDead, emit: (type, detail) => this.emit(type, detail) });
+    this.publishing = new Publishing({ request, askSocket, socketInUse, onDead, emit: (type, detail) => this.emit(type, detail) });
     this.carrier = new GiftCarrier({
       requests: () => this.#requests,
       overSocket: (type, data, timeoutMs) => this.request(type, data, timeoutMs),

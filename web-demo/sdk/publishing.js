@@ -30,7 +30,8 @@ export class Publishing {
    * @param {{
    *   request: (type: string, data: object, timeoutMs?: number) => Promise<any>,
    *   askSocket: (withinMs: number) => Promise<boolean>,
-   *   onDead: () => void,
+   *   socketInUse: () => object | null,
+   *   onDead: (asked?: object | null) => void,
    *   emit: (type: string, detail: any) => void,
    * }} options
    */
@@ -97,13 +98,15 @@ export class Publishing {
     this.#busy = true;
     try {
       const within = answerWithin((await pathStats(publisher.pc)).rttMs);
+      // Another may be in use by the time this one is known to be dead.
+      const asked = this.#options.socketInUse();
       const answers = [this.#options.askSocket(within), laterStats(publisher.pc, within / 2)];
       const [socket, before] = await Promise.all(answers);
       const { received } = await laterStats(publisher.pc, within / 2);
       if (publisher !== this.#publisher) return;
       this.#silentMs = this.#silence.lasts(performance.now(), received);
       if (received !== before.received) return;
-      if (!socket) this.#options.onDead();
+      if (!socket) this.#options.onDead(asked);
       else if (!this.#restartedAt) await this.#restart(publisher);
     } finally {
       this.#busy = false;

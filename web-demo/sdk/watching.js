@@ -48,12 +48,13 @@ export class Watching {
    * @param {{
    *   request: (type: string, data: object, timeoutMs?: number) => Promise<any>,
    *   askSocket: (withinMs: number) => Promise<boolean>,
+   *   socketInUse: () => object | null,
    *   askChannel: (withinMs: number) => Promise<boolean | null>,
    *   stage: import("./stage.js").StageMedia,
    *   dataChannels: boolean,
    *   onChannel: (name: string, channel: RTCDataChannel) => void,
    *   onMessage: (name: string, text: string) => void,
-   *   onDead: () => void,
+   *   onDead: (asked?: object | null) => void,
    *   expectsMedia: () => boolean,
    * }} options whether a ping is answered in time; `null` = there is no channel
    */
@@ -258,7 +259,8 @@ export class Watching {
   }
 
   async #askSocketOnly() {
-    if (!(await this.#options.askSocket(answerWithin(null))) && !this.#closed) this.#options.onDead();
+    const asked = this.#options.socketInUse();
+    if (!(await this.#options.askSocket(answerWithin(null))) && !this.#closed) this.#options.onDead(asked);
   }
 
   /** First an ICE restart; if that brings nothing in its time, a new join. */
