@@ -156,7 +156,7 @@ impl Sfu {
         let mut demands = self.demands(index);
         let (watcher, speaker) = (self.watcher(index), self.speaker(index));
         demands.extend(watcher.and_then(|watcher| watcher.demand(slot, layers, None, speaker)));
-        divide(&mut demands, self.budget(now, index));
+        divide(&mut demands, self.budget(now, index, false));
         let own = demands.iter().find(|demand| demand.slot == slot);
         own.map_or(first, |demand| demand.chosen)
     }
@@ -242,16 +242,18 @@ impl Sfu {
         }
     }
 
-    /// Bits per second of video a viewer's network takes; `None` = its client tells us nothing.
-    fn budget(&self, now: Instant, index: u32) -> Option<u64> {
+    /// Bits per second of video a viewer's network takes beside its sound, `in_red` where it can be; `None` = its client
+    /// tells us nothing.
+    fn budget(&self, now: Instant, index: u32, in_red: bool) -> Option<u64> {
         let session = self.sessions.get(index as usize)?.as_ref()?;
-        let sound: u64 = self.watcher(index)?.slots.iter().map(|slot| self.sound_bps(slot)).sum();
+        let sound: u64 =
+            self.watcher(index)?.slots.iter().map(|slot| self.sound_bps(slot, in_red)).sum();
         let total = session.downlink.as_ref()?.budget_bps(now)?;
         Some(total.saturating_sub(sound))
     }
 
     /// Bits per second of a slot's sound; 0 of a slot that is empty or shows video.
-    fn sound_bps(&self, slot: &OutSlot) -> u64 {
+    fn sound_bps(&self, slot: &OutSlot, in_red: bool) -> u64 {
         let Place::Attached { publication, .. } = slot.place else { return 0 };
         if slot.track.kind != MediaKind::Audio {
             return 0;
@@ -260,9 +262,39 @@ impl Sfu {
         let newest = publication.and_then(|publication| publication.ring.newest());
         let takes_red = slot.track.codecs.iter().any(|codec| codec.red_pt.is_some());
         match newest {
-            Some(slab) if slab.redundancy > 0 && takes_red => RED_SOUND_BPS,
+            Some(slab) if in_red && slab.redundancy > 0 && takes_red => RED_SOUND_BPS,
             _ => SOUND_BPS,
         }
+    }
+
+    /// Whether a viewer's sound may come in RED: where that takes nothing from the picture.
+    fn choose_red(&mut self, now: Instant, index: u32) -> bool {
+        let chosen = |in_red| {
+            let mut demands = self.demands(index);
+            divide(&mut demands, self.budget(now, index, in_red));
+            demands.iter().map(Demand::chosen_bps).sum::<u64>()
+        };
+        let in_red = self.budget(now, index, true) == self.budget(now, index, false)
+            || chosen(true) >= chosen(false);
+        let slots = self.watcher(index).map_or(0, |watcher| watcher.slots.len());
+        for slot in 0..slots {
+            let Some(out) = self.slot_mut(index, slot) else { continue };
+            if out.track.kind != MediaKind::Audio {
+                continue;
+            }
+            match &mut out.place {
+                Place::Parked(subscription) => subscription.set_red(in_red),
+                Place::Attached { publication, position } => {
+                    let (at, position) = (*publication, *position as usize);
+                    let publication = publication_mut(&mut self.publications, at);
+                    if let Some(slot) = publication.and_then(|p| p.subscriptions.get_mut(position))
+                    {
+                        slot.set_red(in_red);
+                    }
+                }
+            }
+        }
+        in_red
     }
 
     /// Keep an account of what a viewer's network takes, if it watches any video: sound is never adapted.
@@ -328,7 +360,8 @@ impl Sfu {
 
     /// Choose a layer for each of a viewer's slots, and let those that change wait for it.
     pub(super) fn allocate(&mut self, now: Instant, index: u32, egress: &mut Egress<'_>) {
-        let budget = self.budget(now, index);
+        let in_red = self.choose_red(now, index);
+        let budget = self.budget(now, index, in_red);
         let mut demands = self.demands(index);
         divide(&mut demands, budget);
         let best: u64 = demands.iter().map(|demand| demand.best_bps).sum();

@@ -144,7 +144,8 @@ pub struct Subscription {
     /// [`TrackOut::wide_id`].
     transport_cc: Option<u8>,
     clock_rate: u32,
-    needs_key_frame: bool,
+    /// Sound goes out without what it repeats, though the viewer could read it.
+    without_red: bool,
     payload_types: PayloadTypes,
     anchor: Option<Anchor>,
     /// What of its layers is to be taken; the anchor goes there as soon as the stream allows.
@@ -185,7 +186,7 @@ impl Subscription {
             rtx_ssrc: track.rtx_ssrc,
             transport_cc: track.wide_id(),
             clock_rate,
-            needs_key_frame: clock_rate == VIDEO_CLOCK_RATE,
+            without_red: false,
             payload_types: payload_types(track),
             anchor: None,
             target: Point::ALL,
@@ -373,7 +374,7 @@ impl Subscription {
         {
             return Ok(anchor);
         }
-        if self.needs_key_frame && !slab.key_frame {
+        if self.clock_rate == VIDEO_CLOCK_RATE && !slab.key_frame {
             return Err(DropReason::AwaitKeyFrame);
         }
         let (payload_type, again) =
@@ -396,7 +397,7 @@ impl Subscription {
             epoch: slab.epoch,
             codec: slab.codec,
             payload_type,
-            red_payload_type: again.filter(|_| sound),
+            red_payload_type: again.filter(|_| sound && !self.without_red),
             skip: 0,
             rtx_payload_type: again.filter(|_| !sound && self.rtx_ssrc.is_some()),
             first: first.sequence,
@@ -419,6 +420,18 @@ impl Subscription {
         (self.payload_types, self.rtx_ssrc) = (types, track.rtx_ssrc);
         self.transport_cc = track.wide_id();
         self.anchor = self.anchor.filter(|_| same);
+    }
+
+    /// Whether sound goes out in RED from the next packet on, where the viewer can read it.
+    pub fn set_red(&mut self, on: bool) {
+        if self.without_red != on {
+            return;
+        }
+        self.without_red = !on;
+        let red = self.payload_types[Codec::Opus as usize].and_then(|(_, red)| red.filter(|_| on));
+        if let Some(anchor) = &mut self.anchor {
+            anchor.red_payload_type = red;
+        }
     }
 
     /// The source left the slot: the next one is a new stream even if it is the same publication.

@@ -7,7 +7,7 @@ use greenroom::load::network::Conditions;
 use signaling::media::{Audience, Seat};
 
 use super::world::{CLEAN, World};
-use super::{ROOM, seeds};
+use super::{ROOM, present_layer, seeds};
 
 /// A host whose sound comes in RED, just before some of the frames, and `viewers` of each kind on two shards: those who
 /// read RED first.
@@ -80,4 +80,45 @@ fn a_lost_packet_is_in_the_next_one() {
         assert!((0.07..0.13).contains(&plain), "{plain} without RED");
         assert!(read < 0.02, "{read} with RED: two in a row are one in a hundred");
     }
+}
+
+#[test]
+fn red_is_left_out_where_it_would_take_something_from_the_picture() {
+    let mut world = World::new(51, 2, CLEAN);
+    let host = world.add_layers_in_red(ROOM, 0, 1);
+    let viewer = world.add_red_viewer(ROOM, 1, Seat::HOST);
+    world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
+    world.run_for(Duration::from_secs(4));
+    let heard = |world: &World| {
+        let watch = world.peers[viewer].watch();
+        (watch.sound.len(), watch.repeated.len())
+    };
+    // Layers of 230, 460 and 930 kbit/s: right above what the second needs there is no room for RED beside it, and with
+    // the first there is again.
+    let (mut left_out, mut all) = (0, 0);
+    for rate in (0..20).map(|step| 660_000 - step * 10_000) {
+        let now = world.now;
+        world.links[viewer].down.set(now, Conditions { rate_bps: Some(rate), ..CLEAN });
+        world.run_for(Duration::from_secs(4));
+        let before = heard(&world);
+        world.run_for(Duration::from_secs(1));
+        let after = heard(&world);
+        let (whole, repeats) = (after.0 - before.0, after.1 - before.1);
+        let layer = present_layer(&world, viewer);
+        println!("{rate}: layer {layer}, {repeats} repeats in {whole}");
+        left_out += usize::from(layer == 2 && repeats < whole);
+        all += usize::from(repeats == whole);
+    }
+    assert_eq!(present_layer(&world, viewer), 1);
+    assert!(left_out > 0 && all > left_out, "left out at {left_out} rates, not at all at {all}");
+    let now = world.now;
+    world.links[viewer].down.set(now, CLEAN);
+    world.run_for(Duration::from_secs(8));
+    let before = heard(&world);
+    world.run_for(Duration::from_secs(1));
+    let after = heard(&world);
+    assert_eq!(after.0 - before.0, after.1 - before.1, "all of it in RED again");
+    let numbers = world.peers[viewer].watch().sound.windows(2);
+    let gaps = numbers.filter(|pair| pair[0].0.wrapping_add(1) != pair[1].0).count();
+    assert!(gaps < 50, "numbers go on but where the queue is full: {gaps} gaps");
 }

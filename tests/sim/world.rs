@@ -123,6 +123,18 @@ impl World {
         self.add(room, shard, Media::Publish(publish), |_| Purpose::Publish(tracks))
     }
 
+    /// A publisher of three simulcast layers and of sound in RED.
+    #[allow(dead_code, reason = "for the simulation")]
+    pub fn add_layers_in_red(&mut self, room: RoomKey, shard: u8, packets: u16) -> TransportId {
+        let ssrc = 1000 + self.peers.len() as u32 * 1000;
+        let mut publish = Publish::new(self.now, ssrc, packets, 65_000).in_layers(self.now);
+        let mut sound = Sound::new(Duration::ZERO, ssrc + 2);
+        sound.red = true;
+        publish.sound = Some(sound);
+        let tracks = vec![sound_in(ssrc + 2), layers_in(ssrc)];
+        self.add(room, shard, Media::Publish(publish), |_| Purpose::Publish(tracks))
+    }
+
     /// A publisher with layers inside its one stream, of `packets` a frame.
     #[allow(dead_code, reason = "for the simulation")]
     pub fn add_layered(
