@@ -20,11 +20,11 @@ const ANSWER = [
 test("every video codec of an answer gets a floor, and nothing else changes", () => {
   const lines = withLeastRate(ANSWER.join("\r\n")).split("\r\n");
   assert.deepEqual(lines.filter((line) => !ANSWER.includes(line)), [
-    "a=fmtp:96 x-google-min-bitrate=200",
-    "a=fmtp:109 packetization-mode=1;x-google-min-bitrate=200",
+    "a=fmtp:96 x-google-min-bitrate=300",
+    "a=fmtp:109 packetization-mode=1;x-google-min-bitrate=300",
   ]);
   assert.equal(lines.length, ANSWER.length + 1);
-  assert.equal(lines[lines.indexOf("a=rtpmap:96 VP8/90000") + 1], "a=fmtp:96 x-google-min-bitrate=200");
+  assert.equal(lines[lines.indexOf("a=rtpmap:96 VP8/90000") + 1], "a=fmtp:96 x-google-min-bitrate=300");
 });
 
 test("an answer without video stays as it is", () => {
