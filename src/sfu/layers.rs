@@ -26,6 +26,9 @@ use super::{Sfu, publication_mut, session_mut};
 const SOUND_BPS: u64 = 60_000;
 /// The same in RED, where each packet has the sound of the one before as well.
 const RED_SOUND_BPS: u64 = 100_000;
+/// How much of what is left beside sound in RED must do for the picture, percent. Trade: a picture is kept at a tenth less than it takes, and
+/// RED in that tenth would lose packets until the picture falls, go, and come back; more would keep it from viewers who have room.
+const RED_SURE_PERCENT: u64 = 90;
 /// Share of a new window in a layer's rate. Trade: a window holds six frames, and a key frame is as large as ten
 /// others; less would follow a change of scene for seconds.
 const NEW_SHARE: f64 = 0.125;
@@ -269,13 +272,14 @@ impl Sfu {
 
     /// Whether a viewer's sound may come in RED: where that takes nothing from the picture.
     fn choose_red(&mut self, now: Instant, index: u32) -> bool {
-        let chosen = |in_red| {
+        let chosen = |budget| {
             let mut demands = self.demands(index);
-            divide(&mut demands, self.budget(now, index, in_red));
+            divide(&mut demands, budget);
             demands.iter().map(Demand::chosen_bps).sum::<u64>()
         };
-        let in_red = self.budget(now, index, true) == self.budget(now, index, false)
-            || chosen(true) >= chosen(false);
+        let (with, without) = (self.budget(now, index, true), self.budget(now, index, false));
+        let sure = with.map(|budget| budget * RED_SURE_PERCENT / 100);
+        let in_red = with == without || chosen(sure) >= chosen(without);
         let slots = self.watcher(index).map_or(0, |watcher| watcher.slots.len());
         for slot in 0..slots {
             let Some(out) = self.slot_mut(index, slot) else { continue };
