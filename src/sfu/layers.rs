@@ -19,16 +19,10 @@ use super::publisher::MEASURE_EVERY;
 use super::relay::RelayMessage;
 use super::session::{OutSlot, Place, Role, View, Watcher};
 use super::slab::PublicationId;
+use super::sound::SOUND_BPS;
 use super::thinning::Measured;
 use super::{Sfu, publication_mut, session_mut};
 
-/// What one sound slot takes, bit/s: Opus as browsers send it, with its headers.
-const SOUND_BPS: u64 = 60_000;
-/// The same in RED, where each packet has the sound of the one before as well.
-const RED_SOUND_BPS: u64 = 100_000;
-/// How much of what is left beside sound in RED must do for the picture, percent. Trade: a picture is kept at a tenth less than it takes, and
-/// RED in that tenth would lose packets until the picture falls, go, and come back; more would keep it from viewers who have room.
-const RED_SURE_PERCENT: u64 = 90;
 /// Share of a new window in a layer's rate. Trade: a window holds six frames, and a key frame is as large as ten
 /// others; less would follow a change of scene for seconds.
 const NEW_SHARE: f64 = 0.125;
@@ -159,13 +153,13 @@ impl Sfu {
         let mut demands = self.demands(index);
         let (watcher, speaker) = (self.watcher(index), self.speaker(index));
         demands.extend(watcher.and_then(|watcher| watcher.demand(slot, layers, None, speaker)));
-        divide(&mut demands, self.budget(now, index, false));
+        divide(&mut demands, self.budget(now, index).map(|budget| budget.beside_sound));
         let own = demands.iter().find(|demand| demand.slot == slot);
         own.map_or(first, |demand| demand.chosen)
     }
 
     /// Who watches in this session.
-    fn watcher(&self, index: u32) -> Option<&Watcher> {
+    pub(super) fn watcher(&self, index: u32) -> Option<&Watcher> {
         match &self.sessions.get(index as usize)?.as_ref()?.role {
             Role::Watch(watcher) => Some(watcher),
             Role::Publish(_) => None,
@@ -245,62 +239,6 @@ impl Sfu {
         }
     }
 
-    /// Bits per second of video a viewer's network takes beside its sound, `in_red` where it can be; `None` = its client
-    /// tells us nothing.
-    fn budget(&self, now: Instant, index: u32, in_red: bool) -> Option<u64> {
-        let session = self.sessions.get(index as usize)?.as_ref()?;
-        let sound: u64 =
-            self.watcher(index)?.slots.iter().map(|slot| self.sound_bps(slot, in_red)).sum();
-        let total = session.downlink.as_ref()?.budget_bps(now)?;
-        Some(total.saturating_sub(sound))
-    }
-
-    /// Bits per second of a slot's sound; 0 of a slot that is empty or shows video.
-    fn sound_bps(&self, slot: &OutSlot, in_red: bool) -> u64 {
-        let Place::Attached { publication, .. } = slot.place else { return 0 };
-        if slot.track.kind != MediaKind::Audio {
-            return 0;
-        }
-        let publication = self.publications.get(publication as usize).and_then(Option::as_ref);
-        let newest = publication.and_then(|publication| publication.ring.newest());
-        let takes_red = slot.track.codecs.iter().any(|codec| codec.red_pt.is_some());
-        match newest {
-            Some(slab) if in_red && slab.redundancy > 0 && takes_red => RED_SOUND_BPS,
-            _ => SOUND_BPS,
-        }
-    }
-
-    /// Whether a viewer's sound may come in RED: where that takes nothing from the picture.
-    fn choose_red(&mut self, now: Instant, index: u32) -> bool {
-        let chosen = |budget| {
-            let mut demands = self.demands(index);
-            divide(&mut demands, budget);
-            demands.iter().map(Demand::chosen_bps).sum::<u64>()
-        };
-        let (with, without) = (self.budget(now, index, true), self.budget(now, index, false));
-        let sure = with.map(|budget| budget * RED_SURE_PERCENT / 100);
-        let in_red = with == without || chosen(sure) >= chosen(without);
-        let slots = self.watcher(index).map_or(0, |watcher| watcher.slots.len());
-        for slot in 0..slots {
-            let Some(out) = self.slot_mut(index, slot) else { continue };
-            if out.track.kind != MediaKind::Audio {
-                continue;
-            }
-            match &mut out.place {
-                Place::Parked(subscription) => subscription.set_red(in_red),
-                Place::Attached { publication, position } => {
-                    let (at, position) = (*publication, *position as usize);
-                    let publication = publication_mut(&mut self.publications, at);
-                    if let Some(slot) = publication.and_then(|p| p.subscriptions.get_mut(position))
-                    {
-                        slot.set_red(in_red);
-                    }
-                }
-            }
-        }
-        in_red
-    }
-
     /// Keep an account of what a viewer's network takes, if it watches any video: sound is never adapted.
     pub(super) fn open_downlink(&mut self, now: Instant, index: u32) {
         let Some(session) = session_mut(&mut self.sessions, index) else { return };
@@ -364,9 +302,8 @@ impl Sfu {
 
     /// Choose a layer for each of a viewer's slots, and let those that change wait for it.
     pub(super) fn allocate(&mut self, now: Instant, index: u32, egress: &mut Egress<'_>) {
-        let in_red = self.choose_red(now, index);
-        let budget = self.budget(now, index, in_red);
         let mut demands = self.demands(index);
+        let budget = self.choose_sound(now, index, &mut demands);
         divide(&mut demands, budget);
         let best: u64 = demands.iter().map(|demand| demand.best_bps).sum();
         if self.wake_for_falls(now, index, &mut demands) {

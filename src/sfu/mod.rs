@@ -35,6 +35,7 @@ mod repair;
 mod session;
 pub mod slab;
 mod slots;
+mod sound;
 mod stage;
 mod subscription;
 mod thinning;

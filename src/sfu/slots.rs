@@ -8,7 +8,7 @@ use crate::rtp::track::TrackOut;
 
 use super::control::WANT_AGAIN;
 use super::egress::Egress;
-use super::publication::ids_of;
+use super::publication::{Publication, ids_of};
 use super::relay::RelayMessage;
 use super::session::{OutSlot, Place, Role, Session};
 use super::slab::PublicationId;
@@ -33,16 +33,8 @@ impl Sfu {
         let Some(slot) = watcher.slots.iter_mut().find(|slot| slot.track.ssrc == track.ssrc) else {
             return;
         };
-        match &mut slot.place {
-            Place::Parked(subscription) => subscription.renegotiate(&track),
-            Place::Attached { publication, position } => {
-                let publication = publication_mut(&mut self.publications, *publication);
-                if let Some(subscription) =
-                    publication.and_then(|p| p.subscriptions.get_mut(*position as usize))
-                {
-                    subscription.renegotiate(&track);
-                }
-            }
+        if let Some(subscription) = subscription_in(&mut self.publications, &mut slot.place) {
+            subscription.renegotiate(&track);
         }
         slot.track = track;
     }
@@ -54,16 +46,8 @@ impl Sfu {
         let Role::Watch(watcher) = &mut session.role else { return };
         watcher.slots.remove(slot);
         for (i, slot) in watcher.slots.iter_mut().enumerate().skip(slot) {
-            match &mut slot.place {
-                Place::Parked(subscription) => subscription.track = i as u8,
-                Place::Attached { publication, position } => {
-                    let publication = publication_mut(&mut self.publications, *publication);
-                    if let Some(subscription) =
-                        publication.and_then(|p| p.subscriptions.get_mut(*position as usize))
-                    {
-                        subscription.track = i as u8;
-                    }
-                }
+            if let Some(subscription) = subscription_in(&mut self.publications, &mut slot.place) {
+                subscription.track = i as u8;
             }
         }
     }
@@ -244,6 +228,20 @@ impl Sfu {
             {
                 self.layers.remove(&transport);
             }
+        }
+    }
+}
+
+/// The subscription that is kept in this place.
+pub(super) fn subscription_in<'a>(
+    publications: &'a mut [Option<Publication>],
+    place: &'a mut Place,
+) -> Option<&'a mut Subscription> {
+    match place {
+        Place::Parked(subscription) => Some(subscription),
+        Place::Attached { publication, position } => {
+            let publication = publication_mut(publications, *publication)?;
+            publication.subscriptions.get_mut(*position as usize)
         }
     }
 }

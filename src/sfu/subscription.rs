@@ -294,7 +294,7 @@ impl Subscription {
             segment = segment.max(sealed);
         }
         // Sound is neither paced nor adapted.
-        if self.clock_rate == VIDEO_CLOCK_RATE {
+        if self.is_video() {
             link.note_message(now, segment, run.count.into());
         }
         egress.commit(link.path, start, segment);
@@ -374,7 +374,7 @@ impl Subscription {
         {
             return Ok(anchor);
         }
-        if self.clock_rate == VIDEO_CLOCK_RATE && !slab.key_frame {
+        if self.is_video() && !slab.key_frame {
             return Err(DropReason::AwaitKeyFrame);
         }
         let (payload_type, again) =
@@ -420,6 +420,10 @@ impl Subscription {
         (self.payload_types, self.rtx_ssrc) = (types, track.rtx_ssrc);
         self.transport_cc = track.wide_id();
         self.anchor = self.anchor.filter(|_| same);
+    }
+
+    const fn is_video(&self) -> bool {
+        self.clock_rate == VIDEO_CLOCK_RATE
     }
 
     /// Whether sound goes out in RED from the next packet on, where the viewer can read it.

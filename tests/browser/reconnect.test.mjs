@@ -3,7 +3,7 @@ import { after, before, test } from "node:test";
 import { launchChromium, person } from "./harness/browsers.mjs";
 import { frames, received } from "./harness/measure.mjs";
 import { startServer } from "./harness/server.mjs";
-import { acceptInvite, goLive, guestButton, invite, waitSeat, waitState, watch } from "./harness/show.mjs";
+import { goLiveWithGuest, guestButton, waitSeat, waitState } from "./harness/show.mjs";
 
 let server;
 let chromium;
@@ -17,12 +17,7 @@ before(async () => {
   host = await person(chromium, "Hanna");
   guest = await person(chromium, "Gus");
   viewer = await person(chromium, "Vera");
-  const room = await goLive(host, server.url);
-  await watch(guest, server.url, room);
-  await watch(viewer, server.url, room);
-  await invite(host, "Gus");
-  await acceptInvite(guest);
-  await waitSeat(viewer, 1, "live");
+  await goLiveWithGuest(server.url, { host, guest, viewer }, "Gus");
 });
 after(async () => {
   await chromium?.close();

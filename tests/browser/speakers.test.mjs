@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { launchChromium, person } from "./harness/browsers.mjs";
 import { startServer } from "./harness/server.mjs";
-import { acceptInvite, goLive, invite, waitSeat, watch, WITHIN_MS } from "./harness/show.mjs";
+import { goLiveWithGuest, watch, WITHIN_MS } from "./harness/show.mjs";
 
 const SILENCE = 0;
 /** -14 and -4 dBov of a sine. */
@@ -59,12 +59,7 @@ before(async () => {
   [host, guest, viewer] = await Promise.all(["Hanna", "Gus", "Vera"].map((name) => person(chromium, name)));
   await host.addInitScript(hum);
   await guest.addInitScript(hum);
-  const room = await goLive(host, server.url);
-  await watch(guest, server.url, room);
-  await watch(viewer, server.url, room);
-  await invite(host, "Gus");
-  await acceptInvite(guest);
-  await waitSeat(viewer, 1, "live");
+  await goLiveWithGuest(server.url, { host, guest, viewer }, "Gus");
 });
 after(async () => {
   await chromium?.close();

@@ -1,7 +1,8 @@
 /**
- * The least that a browser is to send, kbit/s: sound in RED (100), the smallest layer and its repairs; with 200 the picture had 30 of it. Trade: where packets are lost by chance,
- * Chromium cannot tell that from a network that is too narrow, and its estimate falls without end, at 30 % to a
- * picture a second. A network that takes even less than this loses sound as well, where it would have had sound and a slide show.
+ * The least that a browser is to send, kbit/s: sound in RED (100), the smallest layer and its repairs; with 200 the picture
+ * had 30 of it. Trade: where packets are lost by chance, Chromium cannot tell that from a network that is too narrow, and its
+ * estimate falls without end, at 30 % to a picture a second. A network that takes even less than this loses sound as well,
+ * where it would have had sound and a slide show.
  */
 const LEAST_KBPS = 300;
 

@@ -196,7 +196,8 @@ impl Demand {
     }
 
     /// The most important first: a tile of twice the pixels before the other, so that a spotlight comes first;
-    /// where that does not decide, the host, its screen, the guest who has the floor, then the others. Who says nothing of a tile shows it large.
+    /// where that does not decide, the host, its screen, the guest who has the floor, then the others. Who says nothing
+    /// of a tile shows it large.
     fn rank(&self) -> (Reverse<u32>, u8) {
         let area = |tile: TileSize| u32::from(tile.width) * u32::from(tile.height);
         let doublings = self.tile.map_or(u32::BITS, |tile| area(tile).checked_ilog2().unwrap_or(0));

@@ -10,7 +10,7 @@ use super::super::egress::Egress;
 use super::super::repair::Repair;
 use super::super::slab::{MAX_PAYLOAD, SlabRing};
 use super::anchor::{Anchor, Content, Numbered};
-use super::{Header, Link, PADDING, Subscription, VIDEO_CLOCK_RATE};
+use super::{Header, Link, PADDING, Subscription};
 
 /// Packets gone through for a probe: what a burst of five milliseconds at 20 Mbit/s takes, and more.
 const PROBE_REACH: u64 = 64;
@@ -55,7 +55,7 @@ impl Subscription {
         counters: &mut Counters,
     ) -> Result<(), DropReason> {
         // Nobody is offered NACK for sound, and under RED that comes and goes its bytes would not be the same again.
-        if self.clock_rate != VIDEO_CLOCK_RATE {
+        if !self.is_video() {
             return Err(DropReason::NackUnknown);
         }
         let behind = (self.next_index as u16).wrapping_sub(sequence);

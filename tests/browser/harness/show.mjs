@@ -53,6 +53,17 @@ export async function acceptInvite(viewer) {
   await viewer.getByRole("button", { name: "Go on stage" }).click();
 }
 
+/** A show with somebody on the stage: the host invites the guest, and the viewer sees both; the room. */
+export async function goLiveWithGuest(url, { host, guest, viewer }, name) {
+  const room = await goLive(host, url);
+  await watch(guest, url, room);
+  await watch(viewer, url, room);
+  await invite(host, name);
+  await acceptInvite(guest);
+  await waitSeat(viewer, 1, "live");
+  return room;
+}
+
 /** The host's button for a guest. */
 export function guestButton(host, name, label) {
   return host.locator(".person", { hasText: name }).getByRole("button", { name: label });
