@@ -1,10 +1,11 @@
 /**
- * What a Chromium viewer sees over bad networks, by the server and by a direct call between two
- * browsers, side by side: `scripts/impaired [scenario...] [option=value...]`. Prints a table; nothing is judged here.
+ * What a Chromium viewer sees over bad networks, by the server, by a direct call between two browsers and by Janus,
+ * side by side: `scripts/impaired [scenario...] [column...] [option=value...]`. Prints a table; nothing is judged here.
  */
 import { cpus } from "node:os";
 import { setTimeout } from "node:timers/promises";
 import { now, Theatre } from "./harness/calls.mjs";
+import { janusVersion } from "./harness/janus.mjs";
 import { linkMissing, VIEWER_ADDRESS } from "./harness/link.mjs";
 import { median } from "./harness/measure.mjs";
 
@@ -16,12 +17,15 @@ const LISTEN_MS = 60_000;
 const BURST_MS = 300;
 const BURSTS = 5;
 const MOVES = 4;
+/** What a host's way up has left, kbit/s: a little more, and less than sound in RED and the floor of `sdk/uplink.js`. */
+const NARROW = [400, 250];
 const OTHER_ADDRESS = "10.77.1.2";
 /** A gap that a viewer notices as a stop: three frames more than the jitter of a loaded machine. */
 const STOP_MS = 200;
 
 const FAR = "rate=5m queue=300ms delay=50ms jitter=0ms loss=0 mtu=none";
 const ms = (value) => `${Math.round(value)} ms`;
+const percent = (share) => `${(share * 100).toFixed(1)} %`;
 
 async function steady(call) {
   await setTimeout(SETTLE_MS);
@@ -32,7 +36,6 @@ async function steady(call) {
 async function sound(call) {
   await setTimeout(SETTLE_MS);
   const { concealed, silent, kbps, delayMs } = await call.listen(LISTEN_MS);
-  const percent = (share) => `${(share * 100).toFixed(1)} %`;
   return `${percent(concealed)} of the sound made up, ${percent(silent)} silent, ${Math.round(kbps)} kbit/s, ${ms(delayMs)} in the jitter buffer`;
 }
 
@@ -69,13 +72,13 @@ async function moves(call, network) {
   return `gap: ${worstAndMedian(gaps)}`;
 }
 
-/** Queueing delay, mean of each half second. */
-async function queues(network, during) {
+/** Queueing delay of one way, mean of each half second. */
+async function queues(network, during, way = "down") {
   await network.stats();
   const means = [];
   for (let spent = 0; spent < during; spent += 500) {
     await setTimeout(500);
-    means.push((await network.stats()).down.waitMs.mean);
+    means.push((await network.stats())[way].waitMs.mean);
   }
   return means;
 }
@@ -127,6 +130,21 @@ async function uplink(call, network) {
   return `${seen.fps.toFixed(1)} fps, ${seen.height} lines, longest gap ${ms(seen.maxGapMs)}, ${Math.round(seen.kbps)} kbit/s, ${seen.plis} PLI`;
 }
 
+/** The host's way up becomes narrow and then narrower, from the change on; the queue and what is lost are those of the rate alone. */
+async function narrow(call, network) {
+  await setTimeout(SETTLE_MS);
+  const cells = [];
+  for (const rate of NARROW) {
+    await network.set("up", `rate=${rate}k`);
+    const [seen, heard, waits] = await Promise.all([call.observe(RUN_MS), call.listen(RUN_MS), queues(network, RUN_MS, "up")]);
+    cells.push(
+      `at ${rate} kbit/s: ${seen.fps.toFixed(1)} fps, ${seen.height} lines, longest gap ${ms(seen.maxGapMs)}, ` +
+        `${percent(heard.concealed)} of the sound made up, queue at last ${ms(mean(waits.slice(-10)))}, ${seen.plis} PLI`,
+    );
+  }
+  return cells.join("; ");
+}
+
 /** The first picture is there when this is called. */
 async function joined(call) {
   const seen = await call.observe(5000);
@@ -142,29 +160,51 @@ const SCENARIOS = {
   tcp: ["no UDP, 5 Mbit/s, 100 ms RTT", "picture <= 2 s", FAR, joined],
   share: ["two viewers behind 5 Mbit/s", "fair within 25 %", FAR, share],
   uplink: ["the host loses 30 % on the way up", ">= 20 fps or a lower layer", FAR, uplink, true],
+  narrow: ["the host's way up has 400, then 250 kbit/s", "", FAR, narrow, true],
   sound: ["10 % loss both ways, the sound", "", "rate=none queue=300ms delay=50ms jitter=0ms loss=0.1 mtu=none", sound],
   bloat: ["1 Mbit/s, 1 s of queue", "queue settles < 150 ms", `${FAR} rate=1m queue=1s`, bloat],
 };
 
-async function run(names, theatre, makeCall) {
-  const cells = {};
-  for (const name of names) {
-    const [, , conditions, measure, far = false] = SCENARIOS[name];
-    theatre.network.moveViewer(VIEWER_ADDRESS);
-    await theatre.network.set("both", FAR);
-    await theatre.playFrom(far);
-    await theatre.network.set("both", conditions);
-    await theatre.network.blockUdp(name === "tcp");
-    let call;
-    try {
-      call = await makeCall();
-      cells[name] = await measure(call, theatre.network, makeCall);
-    } catch (error) {
-      cells[name] = `no call: ${error.message.split("\n")[0]}`;
-    }
+/** The same picture another way. Janus is asked for by name: it makes a run half as long again. */
+const COLUMNS = {
+  greenroom: { title: "by Greenroom", call: (theatre) => theatre.watch() },
+  direct: { title: "browser to browser", call: (theatre) => theatre.callDirectly() },
+  janus: { title: "by Janus", call: (theatre) => theatre.callByJanus() },
+};
+const USUAL = ["greenroom", "direct"];
+/** Its ICE-TCP and an ICE restart are not set up here, and each call has a publisher of its own. */
+const NOT_BY_JANUS = ["move", "tcp", "share"];
+
+async function cell(name, column, theatre) {
+  if (column === "janus" && NOT_BY_JANUS.includes(name)) return "not measured";
+  const [, , conditions, measure, far = false] = SCENARIOS[name];
+  const { network } = theatre;
+  network.moveViewer(VIEWER_ADDRESS);
+  await network.set("both", FAR);
+  await theatre.playFrom(far);
+  await network.set("both", conditions);
+  await network.blockUdp(name === "tcp");
+  const makeCall = () => COLUMNS[column].call(theatre);
+  let call;
+  try {
+    call = await makeCall();
+    return await measure(call, network, makeCall);
+  } catch (error) {
+    return `no call: ${error.message.split("\n")[0]}`;
+  } finally {
     await call?.close();
-    console.error(`${name}: ${cells[name]}`);
   }
+}
+
+/** All scenarios of one column. */
+async function run(names, column, theatre) {
+  const cells = {};
+  if (column === "greenroom") await theatre.goLive();
+  for (const name of names) {
+    cells[name] = await cell(name, column, theatre);
+    console.error(`${name}, ${COLUMNS[column].title}: ${cells[name]}`);
+  }
+  if (column === "greenroom") await theatre.endShow();
   return cells;
 }
 
@@ -174,19 +214,27 @@ const words = process.argv.slice(2);
 const isOption = (word) => word.includes("=");
 const options = words.filter(isOption).flatMap((option) => ["--set", option]);
 const chosen = words.filter((word) => !isOption(word));
-const names = chosen.length ? chosen : Object.keys(SCENARIOS);
-const unknown = names.filter((name) => !SCENARIOS[name]);
-if (unknown.length) throw new Error(`${unknown.join(", ")}: there are ${Object.keys(SCENARIOS).join(", ")}`);
+const unknown = chosen.filter((word) => !SCENARIOS[word] && !COLUMNS[word]);
+if (unknown.length) throw new Error(`${unknown.join(", ")}: there are ${Object.keys({ ...SCENARIOS, ...COLUMNS }).join(", ")}`);
+const orAll = (some, all) => (some.length ? some : all);
+const names = orAll(chosen.filter((word) => SCENARIOS[word]), Object.keys(SCENARIOS));
+const columns = orAll(Object.keys(COLUMNS).filter((column) => chosen.includes(column)), USUAL);
+const janus = columns.includes("janus") ? janusVersion() : null;
+if (columns.includes("janus") && !janus) {
+  console.error("Janus is not installed: its column is left out (benches/peers/run installs the package, and keeps its service from starting)");
+  columns.splice(columns.indexOf("janus"), 1);
+}
 
 const theatre = await Theatre.open({}, options);
 try {
-  await theatre.goLive();
-  const served = await run(names, theatre, () => theatre.watch());
-  await theatre.endShow();
-  const direct = await run(names, theatre, () => theatre.callDirectly());
-  console.log(`${cpus().length} x ${cpus()[0].model}, Chromium ${theatre.viewerBrowser.version()}, 640x360 at 30 fps\n`);
-  console.log("| network of the viewer | target | by Greenroom | browser to browser |\n|---|---|---|---|");
-  for (const name of names) console.log(`| ${SCENARIOS[name][0]} | ${SCENARIOS[name][1]} | ${served[name]} | ${direct[name]} |`);
+  const cells = {};
+  for (const column of columns) cells[column] = await run(names, column, theatre);
+  const servers = janus ? `, Janus ${janus}` : "";
+  console.log(`${cpus().length} x ${cpus()[0].model}, Chromium ${theatre.viewerBrowser.version()}${servers}, 640x360 at 30 fps\n`);
+  const row = (...texts) => console.log(`| ${texts.join(" | ")} |`);
+  row("network of the viewer", "target", ...columns.map((column) => COLUMNS[column].title));
+  row("---", "---", ...columns.map(() => "---"));
+  for (const name of names) row(SCENARIOS[name][0], SCENARIOS[name][1], ...columns.map((column) => cells[column][name]));
 } finally {
   await theatre.close();
 }

@@ -1,4 +1,4 @@
-import { withLeastRate } from "./uplink.js";
+import { LeastRate, LOOK_EVERY_MS, UplinkStats, withLeastRate } from "./uplink.js";
 
 /** Uplink ceilings of the best layer: what it needs, not what the camera could produce. */
 const HOST_VIDEO_BPS = 2_500_000;
@@ -39,6 +39,13 @@ export class Publisher {
   #senders = {};
   #closed = false;
   #restarting = false;
+  /** What the server answered last. */
+  #answer = "";
+  #floor = new LeastRate();
+  #uplink = new UplinkStats();
+  #looks = 0;
+  /** Offers and answers are one exchange at a time. */
+  #exchange = Promise.resolve();
   #last = { bytes: 0, at: 0 };
   #simulcast;
   /** Names of the layers that nobody takes, and the change to them that is under way. */
@@ -81,8 +88,31 @@ export class Publisher {
     const answer = await this.#request("media.offer", { sdp: this.pc.localDescription.sdp });
     if (this.#closed) return;
     this.transport = answer.transport;
-    await this.pc.setRemoteDescription({ type: "answer", sdp: withLeastRate(answer.sdp) });
+    await this.#accept(answer.sdp);
     await this.#limitSound();
+    this.#looks = setInterval(() => this.#lookAtUplink(), LOOK_EVERY_MS);
+  }
+
+  #accept(sdp) {
+    this.#answer = sdp;
+    return this.pc.setRemoteDescription({ type: "answer", sdp: withLeastRate(sdp, this.#floor.kbps) });
+  }
+
+  #inTurn(exchange) {
+    const done = this.#exchange.then(exchange);
+    this.#exchange = done.catch(() => {});
+    return done;
+  }
+
+  /** The estimate's floor comes and goes with an exchange of our own: the server's last answer is applied again. */
+  async #lookAtUplink() {
+    const seen = await this.#uplink.read(this.pc);
+    if (this.#closed || !this.#floor.look(seen)) return;
+    await this.#inTurn(async () => {
+      if (this.#closed) return;
+      await this.pc.setLocalDescription(await this.pc.createOffer());
+      await this.#accept(this.#answer);
+    }).catch((error) => this.#closed || console.warn("greenroom: the floor of the estimate could not be changed", error));
   }
 
   /** New ICE on the same session, after a network change; one at a time. */
@@ -90,13 +120,17 @@ export class Publisher {
     if (this.#restarting) return;
     this.#restarting = true;
     try {
-      await this.pc.setLocalDescription(await this.pc.createOffer({ iceRestart: true }));
-      const data = { transport: this.transport, sdp: this.pc.localDescription.sdp };
-      const answer = await this.#request("media.restart", data, RESTART_ANSWER_MS);
-      if (!this.#closed) await this.pc.setRemoteDescription({ type: "answer", sdp: withLeastRate(answer.sdp) });
+      await this.#inTurn(() => this.#restartNow());
     } finally {
       this.#restarting = false;
     }
+  }
+
+  async #restartNow() {
+    await this.pc.setLocalDescription(await this.pc.createOffer({ iceRestart: true }));
+    const data = { transport: this.transport, sdp: this.pc.localDescription.sdp };
+    const answer = await this.#request("media.restart", data, RESTART_ANSWER_MS);
+    if (!this.#closed) await this.#accept(answer.sdp);
   }
 
   /** Whether there is a source that produces: a track that is only switched off is sent as silence, or in black. */
@@ -184,6 +218,7 @@ export class Publisher {
   /** Stop sending; the camera itself belongs to the caller. */
   close() {
     this.#closed = true;
+    clearInterval(this.#looks);
     this.pc.close();
   }
 

@@ -25,17 +25,24 @@ export function launchChromium({ wrap = (path) => path, args = [] } = {}) {
   });
 }
 
-/** Firefox over WebDriver BiDi; stock Firefox cannot be driven by Playwright. */
-export function launchFirefox() {
+/**
+ * Firefox over WebDriver BiDi; stock Firefox cannot be driven by Playwright.
+ *
+ * @param {{wrap?: (path: string) => string, port?: number, prefs?: object}} [options] `wrap` gives the executable that
+ *   starts the browser elsewhere; `port`: where it listens to us, else any; further preferences
+ */
+export function launchFirefox({ wrap = (path) => path, port, prefs = {} } = {}) {
   return puppeteer.launch({
     browser: "firefox",
-    executablePath: FIREFOX,
+    executablePath: wrap(FIREFOX),
     headless: true,
+    debuggingPort: port,
     extraPrefsFirefox: {
       "media.navigator.streams.fake": true,
       "media.navigator.permission.disabled": true,
       "media.peerconnection.ice.loopback": true,
       "media.autoplay.default": 0,
+      ...prefs,
     },
   });
 }

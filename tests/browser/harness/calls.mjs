@@ -1,27 +1,38 @@
 /**
- * Calls over a bad network, and what a viewer sees of them: by the server, and directly from
- * browser to browser for comparison. Both send the same camera with the same ceiling in VP8.
+ * Calls over a bad network, and what a viewer sees of them: by the server, and for comparison by Janus and
+ * directly from browser to browser. All send the same camera with the same ceiling in VP8.
  */
 import { setTimeout } from "node:timers/promises";
-import { launchChromium, person } from "./browsers.mjs";
+import { launchChromium, launchFirefox, person } from "./browsers.mjs";
 import { writeFilm } from "./camera.mjs";
-import { Network } from "./link.mjs";
+import { publishToJanus, speakJanus, startJanus, watchJanus } from "./janus.mjs";
+import { Network, SERVER_ADDRESS } from "./link.mjs";
 import { startServer } from "./server.mjs";
 import { goLive } from "./show.mjs";
 
 const FIRST_FRAME_WITHIN_MS = 20_000;
 /** The SDK's ceiling for a host (`sdk/publish.js`). */
 const HOST_VIDEO_BPS = 2_500_000;
+/** Two layers, as the SDK makes of a larger camera than two cores can encode here. */
+const SMALL = { rid: "l", scaleResolutionDownBy: 2, maxBitrate: 400_000 };
+const LARGE = { rid: "h", scaleResolutionDownBy: 1, maxBitrate: HOST_VIDEO_BPS };
 
 /** A server and two browsers on the two sides of a link; shows are watched over it, or come over it. */
 export class Theatre {
   #far = false;
+  /** Once somebody calls by it. */
+  #janus = null;
+  #janusRooms = 0;
 
-  /** @param {object} [conditions] of the link @param {string[]} [options] of the server */
-  static async open(conditions, options = []) {
+  /**
+   * @param {object} [conditions] of the link
+   * @param {string[]} [options] of the server
+   * @param {{firefox?: boolean}} [how] `firefox`: the viewer's browser, driven by Puppeteer; `watch` is for Chromium
+   */
+  static async open(conditions, options = [], { firefox = false } = {}) {
     const theatre = new Theatre();
     try {
-      await theatre.#open(conditions, options);
+      await theatre.#open(conditions, options, firefox);
     } catch (error) {
       await theatre.close();
       throw error;
@@ -29,7 +40,7 @@ export class Theatre {
     return theatre;
   }
 
-  async #open(conditions, options) {
+  async #open(conditions, options, firefox) {
     this.network = await Network.start(conditions);
     const { server, viewer } = this.network;
     this.server = await startServer(options, (...words) => server.command(...words));
@@ -48,12 +59,18 @@ export class Theatre {
         ],
       });
     this.stageBrowser = await browser(server);
-    this.viewerBrowser = await browser(viewer);
+    this.viewerBrowser = await (firefox ? this.#firefox(viewer) : browser(viewer));
+  }
+
+  async #firefox(side) {
+    const port = await this.network.reach(side);
+    return launchFirefox({ wrap: (path) => this.network.wrapper(side, path), port });
   }
 
   async close() {
     await this.stageBrowser?.close();
     await this.viewerBrowser?.close();
+    await this.#janus?.stop();
     await this.server?.stop();
     await this.network?.stop();
   }
@@ -88,7 +105,7 @@ export class Theatre {
   async goLive() {
     const { browser, url } = this.#sides.stage;
     this.host = await person(browser, "Hanna");
-    await this.host.addInitScript(sendInLayers);
+    await this.host.addInitScript(sendInLayers, SMALL);
     this.room = await goLive(this.host, url);
   }
 
@@ -118,6 +135,28 @@ export class Theatre {
     const page = await this.#viewerPage();
     const offer = await sender.evaluate(offerDirectly, HOST_VIDEO_BPS);
     await sender.evaluate(acceptDirectly, await page.evaluate(answerDirectly, offer));
+    return new Call(page, sender).begin();
+  }
+
+  /** The same picture by Janus, in the same layers as ours. */
+  async callByJanus() {
+    const { network } = this;
+    if (!this.#janus) {
+      this.#janus = await startJanus(SERVER_ADDRESS, network.file("janus"), (...words) => network.server.command(...words));
+      this.#janus.farUrl = await network.expose(this.#janus.url);
+    }
+    const { url: near, farUrl } = this.#janus;
+    const [stageUrl, audienceUrl] = this.#far ? [farUrl, near] : [near, farUrl];
+    this.#janusRooms += 1;
+    const room = this.#janusRooms;
+    const { browser, url } = this.#sides.stage;
+    const sender = await person(browser, "Hanna");
+    await sender.goto(`${url}/healthz`);
+    await sender.evaluate(speakJanus);
+    const feed = await sender.evaluate(publishToJanus, { url: stageUrl, room, encodings: [SMALL, LARGE] });
+    const page = await this.#viewerPage();
+    await page.evaluate(speakJanus);
+    await page.evaluate(watchJanus, { url: audienceUrl, room, feed, substream: 1 });
     return new Call(page, sender).begin();
   }
 }
@@ -193,17 +232,13 @@ function summary(start, end, times, before, after) {
 
 // What follows runs in pages.
 
-/** Init script of the host: two layers, as the SDK makes of a larger camera than two cores can encode here. */
-function sendInLayers() {
+/** Init script of the host: a smaller layer beside the SDK's. */
+function sendInLayers(small) {
   const { addTransceiver } = RTCPeerConnection.prototype;
   RTCPeerConnection.prototype.addTransceiver = function layered(track, init = {}) {
     const [best] = init.sendEncodings ?? [];
     if (track.kind !== "video" || !best) return addTransceiver.call(this, track, init);
-    const layers = [
-      { rid: "l", scaleResolutionDownBy: 2, maxBitrate: 400_000 },
-      { ...best, rid: "h" },
-    ];
-    return addTransceiver.call(this, track, { ...init, sendEncodings: layers });
+    return addTransceiver.call(this, track, { ...init, sendEncodings: [small, { ...best, rid: "h" }] });
   };
 }
 

@@ -5,6 +5,7 @@
  */
 import { spawn, spawnSync } from "node:child_process";
 import { accessSync, chmodSync, constants, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -97,6 +98,7 @@ export class Network {
   #answers;
   #folder = mkdtempSync(join(tmpdir(), "greenroom-link-"));
   #children = [];
+  #listeners = [];
   #leave = () => this.#removeNamespaces();
 
   /**
@@ -195,6 +197,27 @@ export class Network {
     return `http://${SERVER_ADDRESS}:${port}`;
   }
 
+  /**
+   * A loopback port of one side that can be reached from here under the same number, for a browser that is driven over TCP.
+   *
+   * @param {Side} side
+   * @returns {Promise<number>} free on both sides
+   */
+  async reach(side) {
+    const listener = createServer((connection) => {
+      const [command, ...words] = side.command(process.execPath, join(HERE, "forward.mjs"), "-", String(port));
+      const child = spawn(command, words, { stdio: ["pipe", "pipe", "inherit"] });
+      connection.pipe(child.stdin).on("error", () => {});
+      child.stdout.pipe(connection).on("error", () => child.kill());
+    });
+    this.#listeners.push(listener);
+    await new Promise((resolve, reject) => {
+      listener.on("error", reject).listen(0, "127.0.0.1", resolve);
+    });
+    const { port } = listener.address();
+    return port;
+  }
+
   /** A path that goes with the network. @param {string} name */
   file(name) {
     return join(this.#folder, name);
@@ -210,6 +233,7 @@ export class Network {
 
   async stop() {
     for (const child of this.#children) child.kill("SIGKILL");
+    for (const listener of this.#listeners) listener.close();
     if (this.#link && this.#link.exitCode === null) {
       const ended = new Promise((resolve) => {
         this.#link.on("exit", resolve);
