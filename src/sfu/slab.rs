@@ -12,6 +12,7 @@ use signaling::media::{MediaKind, TransportId};
 
 use super::picture::PicturePatch;
 use super::thinning::{Counts, Cut, PacketLayers, Point};
+use crate::rtp::codec;
 use crate::rtp::track::Codec;
 
 /// Packets per slab. Trade: a message of 16 segments has taken most of what GSO can give
@@ -212,7 +213,8 @@ impl Slab {
         self.packets.len() >= SLAB_PACKETS
     }
 
-    /// Append a packet, which continues what is there.
+    /// Append a packet, which continues what is there. Its copy says nothing of its temporal layer: what viewers take of
+    /// the slab is in `layers` from here on.
     pub fn push(
         &mut self,
         sequence: u64,
@@ -229,6 +231,9 @@ impl Slab {
         let markers = layers.markers(marker);
         let start = self.bytes.len() as u32;
         self.bytes.extend_from_slice(payload);
+        if let Some(copy) = self.bytes.get_mut(start as usize..) {
+            codec::hide_temporal_layers(self.codec, copy);
+        }
         let len = payload.len() as u16;
         self.packets.push(SlabPacket { start, len, pad: 0, markers, sequence, picture });
     }

@@ -544,7 +544,8 @@ pub fn facts(payload: &[u8]) -> (u32, u16, u16, bool) {
     let vp9 = payload[0] & 0x20 != 0;
     let behind = match payload[1] {
         _ if vp9 => 6,
-        0xe0 => 7,
+        // As the server tells it: picture numbers, and the temporal id is there but does not count.
+        0xd0 => 7,
         _ => 5,
     };
     let header = payload[behind - 1];

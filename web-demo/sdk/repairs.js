@@ -30,9 +30,8 @@ export function seatWait(here, there = 0) {
 /**
  * How long pictures should wait for packets that were lost and are asked for again.
  *
- * A browser that only receives does not know how far away the sender is (RTCP tells that to senders), so it does not
- * wait for repairs: of a stream with temporal layers it leaves out whatever comes late, which with 5 % of
- * losses and 100 ms of round trip is nearly every second frame. The connection's round trip by STUN is known here.
+ * A browser that only receives does not know how far away the sender is (RTCP tells that to senders), so its jitter
+ * buffer has no room for repairs, and pictures come late and by leaps. The connection's round trip by STUN is known here.
  */
 export class RepairWait {
   /** @type {number | null} */

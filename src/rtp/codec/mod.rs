@@ -166,6 +166,20 @@ pub fn patch(payload: &mut [u8], facts: &FrameFacts, shift: PictureShift) {
     }
 }
 
+/// Make a payload say nothing of its temporal layer; its length and picture numbers stay. VP8 alone says it there and is
+/// understood without.
+///
+/// Why: libwebrtc (`modules/video_coding/rtp_vp8_ref_finder.cc`) reckons from temporal ids what a picture refers to, and drops a
+/// picture that comes late, as a repair does, once it has seen a newer one of the base layer that needs no other. Without them each
+/// picture refers to the one before it (`rtp_frame_id_only_ref_finder.cc`), and repairs are waited for. With 5 % of losses
+/// a viewer sees 29-30 pictures a second of 30 instead of 27, with 10 % at 300 ms of round trip 27 instead of 20. It costs
+/// this: a picture of an upper layer that is lost for good is no longer passed over, but needs a key frame.
+pub fn hide_temporal_layers(codec: Codec, payload: &mut [u8]) {
+    if codec == Codec::Vp8 {
+        vp8::hide_temporal_layers(payload);
+    }
+}
+
 fn patch_picture_id(payload: &mut [u8], id: PictureId, shift: u16) {
     let at = usize::from(id.offset);
     let value = id.value.wrapping_add(shift);

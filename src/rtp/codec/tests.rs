@@ -268,7 +268,34 @@ fn parameter_sets_of_the_high_profile_and_hostile_ones() {
     assert_eq!(size(Codec::H264, &ones), Some((16, 16)), "the least there is");
 }
 
+#[test]
+fn vp8_without_its_temporal_layer_has_the_same_numbers() {
+    let sent = [0x90, 0xe0, 0xd2, 0x34, 0x77, 0x60, 0x10, 0x02, 0x00];
+    let mut hidden = sent;
+    hide_temporal_layers(Codec::Vp8, &mut hidden);
+    assert_eq!(hidden, [0x90, 0xd0, 0xd2, 0x34, 0x77, 0x60, 0x10, 0x02, 0x00]);
+    let expected = FrameFacts { temporal_id: None, layer_sync: false, ..facts(Codec::Vp8, &sent) };
+    assert_eq!(facts(Codec::Vp8, &hidden), expected);
+}
+
 proptest! {
+    #[test]
+    fn a_hidden_temporal_layer_is_all_that_changes(
+        codec in proptest::sample::select(VIDEO.to_vec()),
+        payload in proptest::collection::vec(any::<u8>(), 0..16),
+    ) {
+        let before = describe(codec, &payload);
+        let mut hidden = payload.clone();
+        hide_temporal_layers(codec, &mut hidden);
+        let expected = match codec {
+            Codec::Vp8 => before.map(|facts| FrameFacts { temporal_id: None, layer_sync: false, ..facts }),
+            _ => before,
+        };
+        prop_assert_eq!(describe(codec, &hidden), expected);
+        let differ = payload.iter().zip(&hidden).filter(|(before, after)| before != after).count();
+        prop_assert!(differ <= usize::from(codec == Codec::Vp8));
+    }
+
     #[test]
     fn any_bytes_of_any_codec_are_described_within_bounds(
         payload in proptest::collection::vec(any::<u8>(), 0..80),

@@ -29,10 +29,25 @@ pub(super) fn picture_size(payload: &[u8]) -> Result<PictureSize, RtpError> {
     Ok(PictureSize { width: width & 0x3fff, height: height & 0x3fff })
 }
 
+/// Bits of the second byte, behind X in the first: the byte of temporal ids has a temporal id, or a key index.
+const EXTENDED: u8 = 0x80;
+const TEMPORAL: u8 = 0x20;
+const KEY_INDEX: u8 = 0x10;
+
+/// As [`codec::hide_temporal_layers`](super::hide_temporal_layers): the byte stays and has a key index only.
+pub(super) fn hide_temporal_layers(payload: &mut [u8]) {
+    if let [first, flags, ..] = payload
+        && *first & EXTENDED != 0
+        && *flags & TEMPORAL != 0
+    {
+        *flags = (*flags & !TEMPORAL) | KEY_INDEX;
+    }
+}
+
 fn read_descriptor(cursor: &mut Cursor<'_>) -> Result<FrameFacts, RtpError> {
     let first = cursor.u8()?;
     let mut facts = FrameFacts { discardable: first & 0x20 != 0, ..FrameFacts::default() };
-    if first & 0x80 != 0 {
+    if first & EXTENDED != 0 {
         read_extension(cursor, &mut facts)?;
     }
     facts.frame_start = first & 0x10 != 0 && first & 0x07 == 0;
@@ -49,9 +64,9 @@ fn read_extension(cursor: &mut Cursor<'_>, facts: &mut FrameFacts) -> Result<(),
         facts.tl0_pic_idx = Some(Tl0PicIdx { value: cursor.u8()?, offset });
     }
     // T and K share one byte: present when either is set.
-    if flags & 0x30 != 0 {
+    if flags & (TEMPORAL | KEY_INDEX) != 0 {
         let byte = cursor.u8()?;
-        if flags & 0x20 != 0 {
+        if flags & TEMPORAL != 0 {
             facts.temporal_id = Some(byte >> 6);
             facts.layer_sync = byte & 0x20 != 0;
         }
