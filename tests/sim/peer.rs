@@ -35,11 +35,15 @@ pub struct Peer {
     pub fingerprint: Fingerprint,
     pub address: SocketAddr,
     dtls: Endpoint,
+    /// It is the DTLS client.
+    connects: bool,
     profile: SrtpProtectionProfile,
     keys: Option<Keys>,
     next_check: Instant,
     pub silent: bool,
     pub out: VecDeque<Vec<u8>>,
+    /// SCTP packets that arrived; for the fuzz targets.
+    pub data: VecDeque<Vec<u8>>,
     pub media: Media,
 }
 
@@ -61,6 +65,18 @@ impl Peer {
         media: Media,
         profile: SrtpProtectionProfile,
     ) -> Self {
+        Self::in_role(now, number, remote, media, profile, false)
+    }
+
+    /// A peer that offers one SRTP protection profile, and is the DTLS client if it `connects`.
+    pub fn in_role(
+        now: Instant,
+        number: u16,
+        remote: IceCredentials,
+        media: Media,
+        profile: SrtpProtectionProfile,
+        connects: bool,
+    ) -> Self {
         let provider = rtc_crypto::default_provider().unwrap();
         let certificate =
             Certificate::generate_self_signed(vec!["peer".to_owned()], provider.crypto()).unwrap();
@@ -76,9 +92,16 @@ impl Peer {
             .with_client_auth(ClientAuthType::RequireAnyClientCert)
             .with_extended_master_secret(ExtendedMasterSecretType::Require)
             .with_insecure_skip_verify(true)
+            .with_server_name("greenroom".to_owned())
             .with_flight_interval(Duration::from_millis(100))
-            .build(false, None)
+            .build(connects, None)
             .unwrap();
+        let config = Arc::new(config);
+        let accepts = (!connects).then(|| config.clone());
+        let mut dtls = Endpoint::new(ENGINE, TransportProtocol::UDP, accepts);
+        if connects {
+            dtls.connect(now, ENGINE, config, None).unwrap();
+        }
         Self {
             local: IceCredentials {
                 ufrag: format!("peer{number}"),
@@ -87,12 +110,14 @@ impl Peer {
             remote,
             fingerprint: Fingerprint(digest.as_ref().try_into().unwrap()),
             address: SocketAddr::from(([10, 1, (number >> 8) as u8, number as u8], 5000)),
-            dtls: Endpoint::new(ENGINE, TransportProtocol::UDP, Some(Arc::new(config))),
+            dtls,
+            connects,
             profile,
             keys: None,
             next_check: now,
             silent: false,
             out: VecDeque::new(),
+            data: VecDeque::new(),
             media,
         }
     }
@@ -100,7 +125,7 @@ impl Peer {
     /// What a shard is told of this peer.
     #[allow(dead_code, reason = "tests of the server's own SDP tell it so")]
     pub fn as_remote(&self) -> Remote {
-        let role = DtlsRole::Client;
+        let role = if self.connects { DtlsRole::Server } else { DtlsRole::Client };
         Remote { ice: self.local.clone(), fingerprint: self.fingerprint, role }
     }
 
@@ -209,14 +234,16 @@ impl Peer {
     fn receive_dtls(&mut self, now: Instant, bytes: &[u8]) {
         let events = self.dtls.read(now, ENGINE, None, BytesMut::from(bytes)).unwrap_or_default();
         for event in events {
-            if matches!(event, EndpointEvent::HandshakeComplete) {
-                self.keys = Some(self.export_keys());
+            match event {
+                EndpointEvent::HandshakeComplete => self.keys = Some(self.export_keys()),
+                EndpointEvent::ApplicationData(packet) => self.data.push_back(packet.to_vec()),
+                _ => {}
             }
         }
         self.drain_dtls();
     }
 
-    /// We are the DTLS server: the client's keys open, the server's seal (RFC 5764 4.2).
+    /// The DTLS client's keys come first (RFC 5764 4.2): what it seals by, the server opens by.
     fn export_keys(&self) -> Keys {
         let state = self.dtls.get_connection_state(ENGINE).unwrap();
         assert_eq!(state.srtp_protection_profile(), self.profile);
@@ -231,9 +258,12 @@ impl Peer {
         let context = |key: &[u8], salt: &[u8]| {
             Context::new(key, salt, profile, None, None, provider.crypto()).unwrap()
         };
-        Keys {
-            open: context(&keys[..16], &salts[..salt]),
-            seal: context(&keys[16..], &salts[salt..]),
+        let client = context(&keys[..16], &salts[..salt]);
+        let server = context(&keys[16..], &salts[salt..]);
+        if self.connects {
+            Keys { seal: client, open: server }
+        } else {
+            Keys { seal: server, open: client }
         }
     }
 
@@ -241,6 +271,31 @@ impl Peer {
     #[allow(dead_code, reason = "the simulation has its own publisher")]
     pub fn seal(&mut self, packet: &[u8]) -> Vec<u8> {
         self.keys.as_mut().expect("connected").seal.encrypt_rtp(packet).unwrap().to_vec()
+    }
+
+    /// What seals, once there are keys; for the fuzz targets.
+    #[allow(dead_code, reason = "the simulation has its own publisher")]
+    pub fn sealer(&mut self) -> Option<&mut Context> {
+        self.keys.as_mut().map(|keys| &mut keys.seal)
+    }
+
+    /// RTP or RTCP of the server in the clear; for the fuzz targets.
+    #[allow(dead_code, reason = "the simulation looks at its own media")]
+    pub fn open(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let open = &mut self.keys.as_mut()?.open;
+        let plain = match PacketKind::of(bytes)? {
+            PacketKind::Rtp => open.decrypt_rtp(bytes),
+            PacketKind::Rtcp => open.decrypt_rtcp(bytes),
+            _ => return None,
+        };
+        Some(plain.expect("the server's SRTP opens").to_vec())
+    }
+
+    /// Send an SCTP packet; for the fuzz targets.
+    #[allow(dead_code, reason = "the simulation has no data channels")]
+    pub fn send_data(&mut self, now: Instant, packet: &[u8]) {
+        let _ = self.dtls.write(now, ENGINE, packet);
+        self.drain_dtls();
     }
 
     fn drain_dtls(&mut self) {

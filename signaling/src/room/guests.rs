@@ -18,6 +18,8 @@ impl Room {
         use Command as C;
         let me = user.clone();
         match command {
+            // Seat 0 is theirs; with a second one they would be shown twice.
+            C::GuestRequest(_) if self.is_host(user) => Err(Code::AlreadySeated.into()),
             C::GuestRequest(ask) => {
                 let (id, token) = self.fresh_attempt(user);
                 let (facts, media, note) = (self.facts(user), ask.media, ask.note);

@@ -69,7 +69,9 @@ impl Life {
 
     pub(super) fn next_deadline(&self) -> Option<u64> {
         let longest = self.started_at.map(|at| at + SHOW_MS);
-        let break_over = self.break_until.filter(|_| self.reasons.contains(&PauseReason::HostLost));
+        // A break that was over when the host got lost has nothing left to start.
+        let waits = self.reasons.contains(&PauseReason::HostLost) && self.grace_until.is_none();
+        let break_over = self.break_until.filter(|_| waits);
         [self.grace_until, self.preview_until, longest, break_over].into_iter().flatten().min()
     }
 }

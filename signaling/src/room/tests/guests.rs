@@ -2,6 +2,20 @@ use super::*;
 use crate::protocol::{ByeReason, GuestEnd};
 
 #[test]
+fn the_host_has_a_seat_and_gets_no_other() {
+    let mut show = Show::live();
+    for auto in [false, true] {
+        let policy = format!(r#"{{"guest":{{"autoApprove":{auto}}}}}"#);
+        show.ask(1, "room.update", &policy).expect("the policy");
+        let asked = show.ask(1, "guest.request", r#"{"media":"av"}"#);
+        assert_eq!(asked.err(), Some(Code::AlreadySeated));
+    }
+    let invited = show.ask(1, "guest.invite", r#"{"user":"host"}"#);
+    assert_eq!(invited.err(), Some(Code::TargetNotEligible));
+    assert!(show.slots().is_empty());
+}
+
+#[test]
 fn a_guest_goes_on_air_and_viewers_get_one_event_and_one_slot() {
     let mut show = Show::live();
     show.viewer(2, "ana");

@@ -110,6 +110,21 @@ fn in_a_break_the_host_may_be_gone() {
 }
 
 #[test]
+fn a_host_lost_after_the_break_was_over_does_not_keep_the_room_awake() {
+    let mut show = Show::live();
+    let publish = show.room.host_publisher.expect("publishes");
+    let until = show.now + 1_000;
+    show.ask(1, "room.pause", &format!(r#"{{"untilMs":{until}}}"#)).expect("pauses");
+    show.pass(2_000);
+    show.media(publish, MediaEvent::Lost);
+    assert!(show.room.next_deadline().is_some_and(|at| at > show.now));
+    show.pass(59_000);
+    assert_eq!(show.room.life.state, RoomState::Paused);
+    show.pass(2_000);
+    assert_eq!(show.room.life.state, RoomState::Ended);
+}
+
+#[test]
 fn only_the_host_runs_the_room() {
     let mut show = Show::live();
     show.viewer(2, "ana");
