@@ -19,13 +19,17 @@ const MIN_FPS = 20;
 /** A second without a picture is none any more. */
 const MAX_GAP_MS = 700;
 
-/** Init script of a host: video goes out in this codec and scalability mode. */
-function sendAs({ codec, mode }) {
+/** Init script of a host: video goes out in this scalability mode. */
+function sendLayered(mode) {
   const { addTransceiver } = RTCPeerConnection.prototype;
   RTCPeerConnection.prototype.addTransceiver = function layered(track, options = {}) {
     const layers = track.kind === "video" ? { sendEncodings: [{ scalabilityMode: mode }] } : {};
     return addTransceiver.call(this, track, { ...options, ...layers });
   };
+}
+
+/** Init script of a host: video goes out in this codec. */
+function sendIn(codec) {
   const { setCodecPreferences } = RTCRtpTransceiver.prototype;
   RTCRtpTransceiver.prototype.setCodecPreferences = function preferring(codecs) {
     const rank = ({ mimeType }) => (mimeType === `video/${codec}` ? 0 : 1);
@@ -56,7 +60,8 @@ async function show(layers, options, look) {
   const chromium = await launchChromium();
   try {
     const host = await person(chromium, "Hanna");
-    await host.context().addInitScript(sendAs, layers);
+    await host.context().addInitScript(sendLayered, layers.mode);
+    await host.context().addInitScript(sendIn, layers.codec);
     const room = await goLive(host, server.url, "Layers");
     const sending = await sent(host);
     assert.equal(sending.codec, `video/${layers.codec}`);
@@ -139,3 +144,27 @@ async function seesWidth(options, widths) {
 test("the SDK sends a large picture in layers: who may have plenty sees the best", () => seesWidth(PLENTY, [960]));
 
 test("the SDK sends a large picture in layers: who may have little sees a cheaper one", () => seesWidth(LITTLE, [240, 480]));
+
+test("H.264 in layers: a viewer is sent the one that fits the tile", async () => {
+  const server = await startServer(PLENTY);
+  const chromium = await launchChromium();
+  try {
+    const host = await person(chromium, "Hanna");
+    await host.addInitScript(drawnCamera, LARGE);
+    await host.addInitScript(sendIn, "H264");
+    const page = await person(chromium, "Vera", { width: 320, height: 200 });
+    const viewer = await watch(page, server.url, await goLive(host, server.url, "H.264"));
+    for (const [width, height, layer] of [[320, 200, 480], [960, 540, 960], [320, 200, 480]]) {
+      await viewer.setViewportSize({ width, height });
+      await eventually(viewer, (seen) => seen.width === layer && seen.frames >= 5 * (SAMPLE_MS / 1000));
+    }
+    const codecs = await viewer.evaluate(async () => {
+      const stats = await globalThis.greenroom.watching.pc.getStats();
+      return [...stats.values()].filter(({ type, mid }) => type === "inbound-rtp" && mid === "v0").map(({ codecId }) => stats.get(codecId).mimeType);
+    });
+    assert.deepEqual(codecs, ["video/H264"]);
+  } finally {
+    await chromium.close();
+    await server.stop();
+  }
+});

@@ -114,8 +114,14 @@ export function speakJanus() {
   };
 }
 
-/** The host's camera in the layers of `encodings`, cheapest first; resolves with the publisher's id. */
+/**
+ * The host's camera in the layers of `encodings`, cheapest first. Resolves with the publisher's id once the best is
+ * sent at nearly its ceiling: whoever watches comes to a show that is running, as with us.
+ */
 export async function publishToJanus({ url, room, encodings }) {
+  const RAMP_WITHIN_MS = 30_000;
+  const LOOK_EVERY_MS = 200;
+
   const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { frameRate: 30 } });
   const pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
   for (const track of stream.getTracks()) {
@@ -133,6 +139,15 @@ export async function publishToJanus({ url, room, encodings }) {
   const offer = { type: "offer", sdp: await globalThis.gathered(pc), rid_order: "lmh" };
   const { id, jsep } = await handle.ask({ request: "joinandconfigure", ptype: "publisher", room }, offer);
   await pc.setRemoteDescription(jsep);
+  const best = encodings.at(-1);
+  const ramped = async () => [...(await pc.getStats()).values()].some(({ rid, targetBitrate }) => rid === best.rid && targetBitrate > 0.9 * best.maxBitrate);
+  const until = performance.now() + RAMP_WITHIN_MS;
+  while (!(await ramped())) {
+    if (performance.now() > until) throw new Error("the host does not get to send its best layer to Janus");
+    await new Promise((resolve) => {
+      setTimeout(resolve, LOOK_EVERY_MS);
+    });
+  }
   return id;
 }
 
