@@ -3,6 +3,7 @@
 //! one of them, so a [`Reader`] remembers them.
 
 use crate::rtp::bits::Bits;
+use crate::rtp::codec::PictureSize;
 use crate::rtp::error::RtpError;
 
 /// Templates of a structure; template ids are counted modulo this.
@@ -57,6 +58,8 @@ struct Structure {
     templates: Vec<Template>,
     /// (spatial, temporal): the highest layers that each decode target has.
     layers: [(u8, u8); MAX_TARGETS],
+    /// Of the lowest spatial layer's pictures.
+    size: Option<PictureSize>,
 }
 
 /// Reads the descriptors of one stream.
@@ -103,6 +106,12 @@ impl Reader {
         let switch_up_to = structure.switch_up_to(&template);
         Ok(Some(Dependency { first, last, number, spatial, temporal, switch_up_to }))
     }
+
+    /// How large the pictures of the lowest spatial layer are, if the newest templates came with that.
+    #[must_use]
+    pub fn lowest_size(&self) -> Option<PictureSize> {
+        self.structure.as_ref().and_then(|structure| structure.size)
+    }
 }
 
 /// Which parts of a template a packet has for itself.
@@ -136,12 +145,15 @@ impl Structure {
                 bits.take(4 * chains as u32)?;
             }
         }
+        let mut size = None;
         if bits.flag()? {
-            let spatial = templates.last().map_or(0, |last| last.spatial) + 1;
-            bits.take(32 * u32::from(spatial))?;
+            // Less one each.
+            size = PictureSize::new(bits.take(16)? + 1, bits.take(16)? + 1);
+            let above = templates.last().map_or(0, |last| last.spatial);
+            bits.take(32 * u32::from(above))?;
         }
         let layers = target_layers(&templates, targets)?;
-        Ok(Self { first_id, targets, templates, layers })
+        Ok(Self { first_id, targets, templates, layers, size })
     }
 
     fn switch_up_to(&self, template: &Template) -> u8 {

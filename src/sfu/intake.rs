@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use signaling::media::MediaKind;
 
-use crate::rtp::codec::{FrameFacts, PictureSizes};
+use crate::rtp::codec::{self, FrameFacts};
 use crate::rtp::dependency;
 use crate::rtp::extensions::{AudioLevel, Elements};
 use crate::rtp::packet::RtpHeader;
@@ -19,7 +19,7 @@ use super::loudness::Loudness;
 use super::picture::PicturePatch;
 use super::receiver::Receiver;
 use super::slab::{PublicationId, Slab, SlabRing};
-use super::thinning::{Counts, LayerCounter, Measured, PacketLayers};
+use super::thinning::{Counts, LayerCounter, Measured, PacketLayers, Point};
 
 /// Bytes of a datagram beside the payload: RTP header with the transport-wide number, and the GCM tag.
 const PACKET_OVERHEAD: usize = 36;
@@ -127,10 +127,15 @@ impl Intake {
     }
 
     /// A key frame says how large its pictures are. Of spatial layers above those told apart the largest counts.
-    pub(super) fn note_sizes(&mut self, told: &PictureSizes) {
+    pub(super) fn note_sizes(&mut self, codec: Codec, payload: &[u8]) {
+        let mut told = codec::picture_sizes(codec, payload);
+        // AV1's sequence header knows the largest only, and viewers are sent the smallest.
+        if let (Codec::Av1, Some(lowest)) = (codec, self.dependencies.lowest_size()) {
+            told[0] = Some(lowest);
+        }
         let Some(largest) = told.iter().flatten().next_back() else { return };
         let mut below = None;
-        for (size, told) in self.sizes.iter_mut().zip(told) {
+        for (size, told) in self.sizes.iter_mut().zip(&told) {
             below = told.or(below);
             *size = below;
         }
@@ -284,7 +289,8 @@ impl Intake {
             inner.push(*sequence, header.marker, layers, payload, picture);
         }
         let numbered = packet.codec == Codec::Vp8 && packet.facts.picture_id.is_some();
-        let bytes = packet.payload.len() + PACKET_OVERHEAD;
+        let usable = packet.layers.spatial <= Point::ALL.usable(packet.codec).spatial;
+        let bytes = if usable { packet.payload.len() + PACKET_OVERHEAD } else { 0 };
         self.layers.count(packet.sequence, &packet.layers, numbered, bytes);
         let complete = packet.header.marker || slab.is_full() || id.kind == MediaKind::Audio;
         let done = if complete { self.take_building(ring, now) } else { None };

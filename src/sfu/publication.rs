@@ -161,13 +161,15 @@ impl Publication {
         let sequence = receiver.without_padding(sequence).ok_or(DropReason::TooLate)?;
         if facts.key_frame_start {
             key_frame.served();
-            intake.note_sizes(&codec::picture_sizes(codec, payload));
         }
         let became_ready = !intake.ready && (id.kind == MediaKind::Audio || facts.key_frame_start);
         intake.ready |= became_ready;
         let loudness = intake.loudness(now, extensions);
         let trusted = !intake.layers.is_distrusted();
         let layers = intake.layers_of(codec, &facts, extensions);
+        if facts.key_frame_start {
+            intake.note_sizes(codec, payload);
+        }
         let layers = intake.layers.place(sequence, header.timestamp, layers);
         let layers_distrusted = trusted && intake.layers.is_distrusted();
         let packet = Incoming { header, payload, sequence, codec, redundancy, facts, layers };

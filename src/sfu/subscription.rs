@@ -228,7 +228,7 @@ impl Subscription {
         if slab.cut.is_late() {
             return self.forward_late(now, slab, link, egress, counters);
         }
-        if anchor.point != self.target && slab.cut.begins_picture() {
+        if anchor.point != self.target.usable(slab.codec) && slab.cut.begins_picture() {
             anchor = self.step(&anchor, slab, counters);
         }
         let taken = slab.cut.taken(anchor.point);
@@ -387,7 +387,7 @@ impl Subscription {
         let ticks = (elapsed as u64 * u64::from(self.clock_rate) / 1_000_000) as u32;
         let timestamp = self.last_timestamp.wrapping_add(ticks.max(squeezed + 1));
         let sound = slab.codec == Codec::Opus;
-        let point = self.target;
+        let point = self.target.usable(slab.codec);
         let mut picture = self.pictures.shift_to(&first.picture);
         picture.picture_id = picture.picture_id.wrapping_add(slab.cut.pictures(point));
         let skipped = slab.cut.skipped(point) as i64;

@@ -29,6 +29,16 @@ impl Point {
     /// Everything.
     pub const ALL: Self = Self { spatial: TOP, temporal: TOP };
 
+    /// What viewers can make use of in a stream of this codec. Of AV1 the lowest spatial layer: viewers get no dependency
+    /// descriptor, and without one Chromium (156) shows nothing of pictures that have more than one.
+    #[must_use]
+    pub const fn usable(self, codec: Codec) -> Self {
+        match codec {
+            Codec::Av1 => Self { spatial: 0, ..self },
+            _ => self,
+        }
+    }
+
     /// Index among [`POINTS`].
     #[must_use]
     pub const fn index(self) -> usize {
@@ -90,15 +100,16 @@ impl PacketLayers {
                 intra: !facts.inter_predicted,
                 ends_frame: facts.frame_end,
             },
-            // Its payload names layers in the first packet of an OBU only. All spatial ones count as one: viewers get no
-            // descriptor, without which they would not know what is missing.
+            // Its payload names layers in the first packet of an OBU only.
             Codec::Av1 => dependency.map_or(Self::default(), |frame| {
                 let (from, to) = (frame.temporal, frame.switch_up_to);
                 Self {
                     known: true,
+                    spatial: frame.spatial,
                     temporal: frame.temporal,
                     switch_up: (to > from).then_some(SwitchUp { from, to }),
-                    begins_frame: frame.first && frame.spatial == 0,
+                    begins_frame: frame.first,
+                    ends_frame: frame.last,
                     ..Self::default()
                 }
             }),

@@ -124,6 +124,13 @@ for (const { codec, mode, fps, width } of CASES) {
   });
 }
 
+test("AV1 L2T2: viewers see the lower picture, as they could make nothing of both", async () => {
+  await show({ codec: "AV1", mode: "L2T2" }, PLENTY, async ({ server, viewer }) => {
+    await eventually(viewer, (seen) => seen.width === 320 && seen.frames >= (MIN_FPS * SAMPLE_MS) / 1000);
+    assert.equal(await metric(server.url, "greenroom_layers_distrusted_total"), 0);
+  });
+});
+
 /** A host with a large camera and one viewer, who comes to see one of these widths. */
 async function seesWidth(options, widths) {
   const server = await startServer(options);

@@ -88,7 +88,7 @@ pub struct PictureSize {
 
 impl PictureSize {
     /// `None` where a side does not fit, or is negative after cropping.
-    fn new(width: u64, height: u64) -> Option<Self> {
+    pub(crate) fn new(width: u64, height: u64) -> Option<Self> {
         Some(Self { width: width.try_into().ok()?, height: height.try_into().ok()? })
     }
 

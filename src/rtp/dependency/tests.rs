@@ -24,12 +24,33 @@ fn three_temporal_layers_of_chromium() {
     let expected =
         Dependency { first: true, last: true, number: 1, spatial: 0, temporal: 0, switch_up_to: 2 };
     assert_eq!(key_frame, expected);
+    assert_eq!(reader.lowest_size(), PictureSize::new(640, 360));
     let layers = BEHIND.map(|data| {
         let frame = read(&mut reader, &data);
         (frame.number, frame.temporal, frame.switch_up_to)
     });
     // The second layer's frame lets its viewers go on to the third; the third has nothing above it.
     assert_eq!(layers, [(2, 2, 2), (3, 1, 2), (4, 2, 2), (5, 0, 2), (6, 2, 2)]);
+}
+
+/// AV1 `L2T2` as Chromium sends it: the first packet of its key frame, and the one of the second layer that follows.
+const TWO_SPATIAL: [u8; 33] = [
+    0xc0, 0x00, 0x01, 0xc0, 0x03, 0x18, 0x7a, 0xaa, 0xf1, 0x30, 0xa0, 0xa0, 0x14, 0xd1, 0x41, 0x38,
+    0x23, 0x04, 0x60, 0x08, 0x64, 0x22, 0x22, 0x26, 0x50, 0x13, 0xf0, 0x0b, 0x30, 0x27, 0xf0, 0x16,
+    0x73,
+];
+
+#[test]
+fn two_spatial_layers_of_chromium() {
+    let mut reader = Reader::default();
+    assert_eq!(reader.lowest_size(), None);
+    let lower = read(&mut reader, &TWO_SPATIAL);
+    assert_eq!((lower.spatial, lower.temporal), (0, 0));
+    assert_eq!(reader.lowest_size(), PictureSize::new(320, 180));
+    let upper = read(&mut reader, &[0xc4, 0, 2]);
+    assert_eq!((upper.spatial, upper.temporal, upper.first, upper.last), (1, 0, true, true));
+    let high = read(&mut reader, &[0xc2, 0, 3]);
+    assert_eq!((high.spatial, high.temporal), (0, 1));
 }
 
 #[test]

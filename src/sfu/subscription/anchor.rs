@@ -173,7 +173,8 @@ impl Subscription {
     /// Go towards the operating point that is wanted, with a slab that begins a picture. Numbers go on: what the old
     /// point would have sent next gets the number it would have had.
     pub(super) fn step(&mut self, anchor: &Anchor, slab: &Slab, counters: &mut Counters) -> Anchor {
-        let point = slab.cut.step(anchor.point, self.target, slab.key_frame);
+        let target = self.target.usable(slab.codec);
+        let point = slab.cut.step(anchor.point, target, slab.key_frame);
         let Some(first) = slab.packets().first().filter(|_| point != anchor.point) else {
             return *anchor;
         };
