@@ -2,7 +2,7 @@
 //! the peers say, and this looks at everything that the cores send.
 #![expect(clippy::disallowed_methods, reason = "virtual time needs a starting point")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -45,6 +45,8 @@ pub struct Member {
     pub received: BTreeMap<(u32, u16), Vec<u8>>,
     /// The newest number by SSRC.
     pub newest: BTreeMap<u32, u16>,
+    /// The streams in which it may get something new, if that is known.
+    pub allowed: Option<BTreeSet<u32>>,
     /// Transport-wide numbers and when they came, since they were last told.
     pub arrived: Vec<(u16, Instant)>,
     /// Every transport-wide number that came, with how often.
@@ -117,6 +119,7 @@ impl Cores {
             closed: false,
             received: BTreeMap::new(),
             newest: BTreeMap::new(),
+            allowed: None,
             arrived: Vec::new(),
             wide: BTreeMap::new(),
             publishes,
@@ -348,6 +351,9 @@ impl Member {
         if let Some(before) = self.received.get(&key) {
             assert_eq!(before, &plain, "one number, two packets");
         } else {
+            let allowed =
+                self.allowed.as_ref().is_none_or(|allowed| allowed.contains(&header.ssrc));
+            assert!(allowed, "stream {} is not for this viewer now", header.ssrc);
             self.received.insert(key, plain.clone());
         }
         let newest = self.newest.entry(header.ssrc).or_insert(header.sequence);

@@ -2,6 +2,7 @@
 //! room commands what it likes, and time goes by. Nothing panics, counts add up, every packet that leaves can be
 //! read by whom it is for, nobody gets what is not for them, and no number leaves with two contents.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use greenroom::rtp::rtcp::build::{FeedbackHeader, transport_feedback};
@@ -25,6 +26,9 @@ const AUDIO_LEVEL: u8 = 7;
 const DEPENDENCY: u8 = 6;
 const H264_PT: u8 = 100;
 const AV1_PT: u8 = 102;
+/// The highest seat a viewer has slots for, and how far apart their SSRCs are.
+const MAX_SEAT: u8 = 3;
+const SEAT_STEP: u32 = 100_000;
 /// Steps of one input: enough for every state there is, and few enough for a fuzzer.
 const MAX_STEPS: usize = 200;
 
@@ -53,6 +57,44 @@ struct Show {
     feedback: u8,
     extender: [SequenceExtender; 3],
     restarts: u32,
+    rules: Rules,
+}
+
+/// What the room has commanded: who may see and hear the publisher, where.
+struct Rules {
+    /// Who sees each seat that the publisher fills.
+    seats: BTreeMap<u8, Audience>,
+    /// The publisher's sound and video go on.
+    open: [bool; 2],
+    /// Of each member: sees backstage seats, never sees this seat, has paused the video of these.
+    views: [(bool, Option<u8>, BTreeSet<u8>); 3],
+}
+
+impl Rules {
+    /// The streams in which a viewer may get something new. Repairs are not told apart: they are of the past.
+    fn allowed(&self, member: usize) -> BTreeSet<u32> {
+        let (backstage, own, paused) = &self.views[member];
+        let mut allowed = BTreeSet::new();
+        for seat in 0..=MAX_SEAT {
+            let base = viewer_ssrc(member) + SEAT_STEP * u32::from(seat);
+            allowed.insert(base + 1);
+            let seen = match self.seats.get(&seat) {
+                Some(Audience::Everyone) => true,
+                Some(Audience::Backstage) => *backstage,
+                _ => false,
+            };
+            if !seen || *own == Some(seat) {
+                continue;
+            }
+            if self.open[1] && !paused.contains(&seat) {
+                allowed.insert(base);
+            }
+            if self.open[0] {
+                allowed.insert(base + 2);
+            }
+        }
+        allowed
+    }
 }
 
 fn more_codecs(codecs: &mut Vec<CodecParameters>) {
@@ -110,6 +152,7 @@ impl Show {
             feedback: 0,
             extender: Default::default(),
             restarts: 0,
+            rules: Rules { seats: BTreeMap::new(), open: [true; 2], views: Default::default() },
         };
         let source = Some(show.cores.members[PUBLISHER].id);
         show.on_all(&ShardCommand::SetSeat {
@@ -118,7 +161,15 @@ impl Show {
             source,
             audience: Audience::Everyone,
         });
+        show.rules.seats.insert(Seat::HOST.0, Audience::Everyone);
+        show.apply_rules();
         show
+    }
+
+    fn apply_rules(&mut self) {
+        for (number, member) in self.cores.members.iter_mut().enumerate() {
+            member.allowed = Some(self.rules.allowed(number));
+        }
     }
 
     fn on_all(&mut self, command: &ShardCommand) {
@@ -345,15 +396,25 @@ impl Show {
         let seat = Seat(byte >> 4);
         let on = byte & 1 != 0;
         let kind = if byte & 2 != 0 { MediaKind::Video } else { MediaKind::Audio };
+        // What a command itself lets out may be of what was before, or of what is now.
+        self.cores.members.iter_mut().for_each(|member| member.allowed = None);
         match what % 11 {
             0 => {
                 let audience = [Audience::Nobody, Audience::Backstage, Audience::Everyone][who];
                 let source = on.then_some(publisher);
+                self.rules.seats.remove(&seat.0);
+                if on {
+                    self.rules.seats.insert(seat.0, audience);
+                }
                 self.on_all(&ShardCommand::SetSeat { room: ROOM, seat, source, audience });
             }
-            1 | 2 => self.on_all(&ShardCommand::SetGate { id: publisher, kind, open: on }),
+            1 | 2 => {
+                self.rules.open[usize::from(kind == MediaKind::Video)] = on;
+                self.on_all(&ShardCommand::SetGate { id: publisher, kind, open: on });
+            }
             3 => {
                 let own_seat = (byte & 2 != 0).then_some(seat);
+                (self.rules.views[who].0, self.rules.views[who].1) = (on, own_seat.map(|s| s.0));
                 self.on_all(&ShardCommand::SetViewer { id, backstage: on, own_seat });
             }
             4 => {
@@ -365,7 +426,11 @@ impl Show {
                 let size = on.then_some(TileSize { width, height });
                 self.on_all(&ShardCommand::PreferLayer { id, seat, size });
             }
-            6 => self.on_all(&ShardCommand::PauseVideo { id, seats: vec![seat], on }),
+            6 => {
+                let paused = &mut self.rules.views[who].2;
+                let _ = if on { paused.insert(seat.0) } else { paused.remove(&seat.0) };
+                self.on_all(&ShardCommand::PauseVideo { id, seats: vec![seat], on });
+            }
             7 => self.restart(who),
             8 => self.grow(who, byte),
             9 if byte > 240 => {
@@ -379,6 +444,7 @@ impl Show {
                 self.on_all(&ShardCommand::BroadcastData { room: ROOM, channel, bytes });
             }
         }
+        self.apply_rules();
     }
 
     /// New ICE credentials; the client uses them at once.
@@ -402,8 +468,8 @@ impl Show {
         }
         let ssrc = viewer_ssrc(who);
         let mut tracks = slots_out(Seat::HOST, ssrc);
-        for seat in 1..=byte & 3 {
-            tracks.extend(slots_out(Seat(seat), ssrc + 100_000 * u32::from(seat)));
+        for seat in 1..=byte & MAX_SEAT {
+            tracks.extend(slots_out(Seat(seat), ssrc + SEAT_STEP * u32::from(seat)));
         }
         let Purpose::Watch { tracks, .. } = watched(tracks) else { return };
         let member = &self.cores.members[who];
