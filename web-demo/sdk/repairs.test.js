@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { RepairWait, seatWait } from "./repairs.js";
+import { nextWait, RepairWait, seatWait } from "./repairs.js";
 
 /** What it waits after each look, given the NACKs in between. */
 function waits(wait, growth, rttMs = 100) {
@@ -15,6 +15,15 @@ function waits(wait, growth, rttMs = 100) {
 test("losses that go on are waited for, twice around", () => {
   assert.deepEqual(waits(new RepairWait(), [7, 3, 1, 4, 2]), [null, null, null, 260, 260]);
   assert.equal(waits(new RepairWait(), [0, 1, 1, 1], 20).at(-1), 180, "a near one is asked again no sooner");
+});
+
+test("a longer wait is taken step by step, a shorter one and none at once", () => {
+  const steps = [null];
+  while (steps.at(-1) !== 60) steps.push(nextWait(steps.at(-1), 60));
+  assert.deepEqual(steps, [null, 25, 50, 60]);
+  assert.equal(nextWait(60, 60), 60);
+  assert.equal(nextWait(260, 200), 200);
+  assert.equal(nextWait(260, null), null);
 });
 
 test("what was lost before the first look does not count, nor does a single burst", () => {

@@ -1,3 +1,4 @@
+import { nextWait, STEP_EVERY_MS } from "./repairs.js";
 import { mark } from "./timings.js";
 
 /** Ids and modes of the data channels are part of the protocol; nothing is negotiated in band. */
@@ -30,6 +31,7 @@ export class WatchLink {
   /** @type {Promise<any> | null} */
   #negotiation = null;
   #closed = false;
+  #waitStep = 0;
 
   /**
    * @param {{
@@ -91,14 +93,23 @@ export class WatchLink {
 
   /** @param {(seat: number) => number | null} wait how long its pictures wait for what is missing, ms; `null` = as the browser thinks best */
   waitForRepairs(wait) {
+    clearTimeout(this.#waitStep);
+    if (this.#closed) return;
+    let arrived = true;
     for (const { mid, receiver } of this.pc.getTransceivers()) {
       const slot = slotOfMid(mid);
-      if (slot?.kind === "video" && "jitterBufferTarget" in receiver) receiver.jitterBufferTarget = wait(slot.seat);
+      if (slot?.kind !== "video" || !("jitterBufferTarget" in receiver)) continue;
+      const wanted = wait(slot.seat);
+      const next = nextWait(receiver.jitterBufferTarget, wanted);
+      receiver.jitterBufferTarget = next;
+      arrived &&= next === wanted;
     }
+    if (!arrived) this.#waitStep = setTimeout(() => this.waitForRepairs(wait), STEP_EVERY_MS);
   }
 
   close() {
     this.#closed = true;
+    clearTimeout(this.#waitStep);
     this.pc.close();
   }
 
