@@ -6,7 +6,7 @@ import { cpus } from "node:os";
 import { setTimeout } from "node:timers/promises";
 import { now, Theatre } from "./harness/calls.mjs";
 import { janusVersion } from "./harness/janus.mjs";
-import { linkMissing, VIEWER_ADDRESS } from "./harness/link.mjs";
+import { linkMissing, OTHER_ADDRESS, VIEWER_ADDRESS } from "./harness/link.mjs";
 import { median } from "./harness/measure.mjs";
 
 /** Start-up and bandwidth estimation are measured elsewhere. */
@@ -19,7 +19,6 @@ const BURSTS = 5;
 const MOVES = 4;
 /** What a host's way up has left, kbit/s: a little more, and less than sound in RED and the floor of `sdk/uplink.js`. */
 const NARROW = [400, 250];
-const OTHER_ADDRESS = "10.77.1.2";
 /** A gap that a viewer notices as a stop: three frames more than the jitter of a loaded machine. */
 const STOP_MS = 200;
 

@@ -1,19 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { drawnCamera, LARGE, launchChromium, person } from "./harness/browsers.mjs";
-import { frames } from "./harness/measure.mjs";
+import { shown } from "./harness/measure.mjs";
 import { metric } from "./harness/metrics.mjs";
-import { startServer } from "./harness/server.mjs";
+import { estimate, PLENTY, startServer } from "./harness/server.mjs";
 import { goLive, watch } from "./harness/show.mjs";
 
 const WITHIN_MS = 20_000;
 const SAMPLE_MS = 3000;
 /** Samples until one is as expected: pages that start take a core each. */
 const SAMPLES = 4;
-const ESTIMATE = (start, max) => ["--set", `media.downlink_start_bps=${start}`, "--set", `media.downlink_max_bps=${max}`];
-const PLENTY = ESTIMATE(5_000_000, 20_000_000);
 /** Less than any layer takes: what is left is the cheapest. */
-const LITTLE = ESTIMATE(100_000, 100_000);
+const LITTLE = estimate(100_000, 100_000);
 /** The fake camera makes 30; a loaded two-core machine may lose some. */
 const MIN_FPS = 20;
 /** A second without a picture is none any more. */
@@ -75,15 +73,7 @@ async function show(layers, options, look) {
 }
 
 /** Look at the host's picture until it is as it should be. */
-async function eventually(viewer, expected) {
-  const all = [];
-  while (all.length < SAMPLES) {
-    const seen = await frames(viewer, 0, SAMPLE_MS);
-    if (expected(seen)) return;
-    all.push(seen);
-  }
-  assert.fail(JSON.stringify(all));
-}
+const eventually = (viewer, expected) => shown(viewer, SAMPLE_MS, SAMPLES, expected);
 
 /**
  * What Chromium encodes from a camera of 640 by 360, and what is left of it: frames a second, and the width.

@@ -4,11 +4,10 @@ import { after, before, test } from "node:test";
 import { setTimeout } from "node:timers/promises";
 import { person } from "./harness/browsers.mjs";
 import { Theatre } from "./harness/calls.mjs";
-import { skipWithoutLink, VIEWER_ADDRESS } from "./harness/link.mjs";
+import { OTHER_ADDRESS, skipWithoutLink, VIEWER_ADDRESS } from "./harness/link.mjs";
 import { frames, received } from "./harness/measure.mjs";
 import { acceptInvite, guestButton, invite, waitSeat, watch } from "./harness/show.mjs";
 
-const OTHER_ADDRESS = "10.77.1.2";
 const FAR = "rate=5m queue=300ms delay=50ms";
 /** The target is 2 s, which a quiet machine reaches; this one may be busy. */
 const MOVED_WITHIN_MS = 4000;

@@ -3,11 +3,9 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { drawnCamera, LARGE, launchChromium, person } from "./harness/browsers.mjs";
 import { frames, received } from "./harness/measure.mjs";
-import { startServer } from "./harness/server.mjs";
+import { PLENTY, startServer } from "./harness/server.mjs";
 import { goLive, watch, WITHIN_MS } from "./harness/show.mjs";
 
-/** A viewer's network takes every layer at once. */
-const PLENTY = ["--set", "media.downlink_start_bps=5000000", "--set", "media.downlink_max_bps=20000000"];
 const WINDOW_MS = 2000;
 /** From the moment it is hidden: two seconds that the SDK waits, and a round trip on a loaded machine. */
 const QUIET_WITHIN_MS = 6000;

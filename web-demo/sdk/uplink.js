@@ -38,7 +38,7 @@ export class LeastRate {
   /**
    * One more look at what the connection counts.
    *
-   * @param {{path: string, rttMs: number | null, estimateKbps: number | null, lost: number}} seen `uplinkStats`
+   * @param {{path: string, rttMs: number | null, estimateKbps: number | null, lost: number}} seen by {@link UplinkStats}
    * @returns {boolean} whether `kbps` has changed
    */
   look({ path, rttMs, estimateKbps, lost }) {

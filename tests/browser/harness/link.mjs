@@ -17,6 +17,8 @@ const ANSWER_WITHIN_MS = 10_000;
 
 export const SERVER_ADDRESS = "10.77.0.1";
 export const VIEWER_ADDRESS = "10.77.0.2";
+/** Where `moveViewer` may take it. */
+export const OTHER_ADDRESS = "10.77.1.2";
 
 /** Why there can be no link on this machine, or null. A test that skips for it says so loudly. */
 export function linkMissing() {

@@ -1,4 +1,5 @@
 /** What really arrives: decoded frames, sound energy and packets, never flags. */
+import assert from "node:assert/strict";
 
 /** Frames of a seat's tile over `ms`: `{frames, maxGapMs}` by `requestVideoFrameCallback`. */
 export function frames(page, seat, ms) {
@@ -28,6 +29,17 @@ export function frames(page, seat, ms) {
       }),
     [seat, ms],
   );
+}
+
+/** Look at the host's picture, for `ms` each time, until it is as `expected`; so many times at most. */
+export async function shown(page, ms, times, expected) {
+  const all = [];
+  while (all.length < times) {
+    const seen = await frames(page, 0, ms);
+    if (expected(seen)) return;
+    all.push(seen);
+  }
+  assert.fail(JSON.stringify(all));
 }
 
 /** Growth over `ms` of what the watch connection received for a seat and kind. */

@@ -9,6 +9,11 @@ const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../../..");
 const START_WITHIN_MS = 15_000;
 const STOP_WITHIN_MS = 10_000;
 
+/** Server options: what is known of a viewer's network at first, and at most, bit/s. */
+export const estimate = (start, max) => ["--set", `media.downlink_start_bps=${start}`, "--set", `media.downlink_max_bps=${max}`];
+/** A viewer's network takes every layer at once. */
+export const PLENTY = estimate(5_000_000, 20_000_000);
+
 /** The binary under test: `GREENROOM_BIN`, or the release build, or the debug build. */
 export function binary() {
   const candidates = [process.env.GREENROOM_BIN, join(ROOT, "target/release/greenroom"), join(ROOT, "target/debug/greenroom")];
