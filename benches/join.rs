@@ -82,6 +82,7 @@ fn join(c: &mut Criterion) {
                 fingerprint: server.fingerprint,
                 candidates: &server.candidates,
                 tcp_candidates: &server.candidates,
+                ssltcp_candidates: &[],
                 audio_red: true,
             };
             let (_, step) =
@@ -101,6 +102,7 @@ fn join(c: &mut Criterion) {
                 fingerprint: server.fingerprint,
                 candidates: &server.candidates,
                 tcp_candidates: &server.candidates,
+                ssltcp_candidates: &[],
                 audio_red: true,
             };
             let (mut negotiation, step) =

@@ -76,6 +76,8 @@ pub struct Media {
     pub port: u16,
     /// TCP port of all shards, for clients whose network lets no UDP through; 0 = none.
     pub tcp_port: u16,
+    /// Answer libwebrtc's pseudo-TLS on it, and offer that to clients of the room protocol.
+    pub tcp_hello: bool,
     /// TCP connections in all.
     pub tcp_connections: u32,
     /// TCP connections of one address; 0 = no limit.
@@ -160,6 +162,7 @@ impl Default for Media {
         Self {
             port: 7882,
             tcp_port: 7882,
+            tcp_hello: false,
             tcp_connections: 2000,
             tcp_per_address: 256,
             tcp_idle_ms: 5000,

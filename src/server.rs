@@ -152,6 +152,7 @@ fn media_config(config: &Config) -> MediaConfig {
         port: media.port,
         tcp: TcpConfig {
             port: media.tcp_port,
+            hello: media.tcp_hello,
             connections: media.tcp_connections as usize,
             per_address: media.tcp_per_address,
             patience: Duration::from_millis(media.tcp_idle_ms),

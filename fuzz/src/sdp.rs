@@ -18,6 +18,7 @@ pub fn sdp(data: &[u8]) {
         fingerprint: &[7; 32],
         candidates: &candidates,
         tcp_candidates: &candidates,
+        ssltcp_candidates: &candidates,
     };
     let mut last = 0u32;
     let mut ssrc = || {

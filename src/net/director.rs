@@ -46,6 +46,8 @@ pub struct ShardLink {
 pub struct TcpLink {
     /// TCP candidate addresses, the first preferred; none = no TCP.
     pub candidates: Vec<SocketAddr>,
+    /// Connections there may begin with libwebrtc's pseudo-TLS.
+    pub hello: bool,
     /// Where the door learns which shard has which transport.
     pub registrar: Registrar,
 }
@@ -381,7 +383,8 @@ fn identity<'a>(
 ) -> Result<Identity<'a>, Refusal> {
     let shard = shards.get(usize::from(id.shard())).ok_or_else(not_found)?;
     let (candidates, tcp_candidates) = (&shard.candidates, &tcp.candidates);
-    Ok(Identity { fingerprint, candidates, tcp_candidates, audio_red })
+    let ssltcp_candidates = if tcp.hello { tcp_candidates.as_slice() } else { &[] };
+    Ok(Identity { fingerprint, candidates, tcp_candidates, ssltcp_candidates, audio_red })
 }
 
 fn not_found() -> Refusal {

@@ -30,8 +30,18 @@ pub struct Identity<'a> {
     pub candidates: &'a [SocketAddr],
     /// TCP candidate addresses, the same for all shards.
     pub tcp_candidates: &'a [SocketAddr],
+    /// Those of them where libwebrtc's pseudo-TLS is answered. Clients of WHIP and WHEP are not told: they are other
+    /// stacks, for which this transport is at best a line to skip.
+    pub ssltcp_candidates: &'a [SocketAddr],
     /// Sound in RED is taken from publishers.
     pub audio_red: bool,
+}
+
+impl Identity<'_> {
+    /// As a client sees us that may be `foreign`: of WHIP or WHEP.
+    const fn to(self, foreign: bool) -> Self {
+        if foreign { Self { ssltcp_candidates: &[], ..self } } else { self }
+    }
 }
 
 /// What a room asked for, apart from the SDP.
@@ -49,6 +59,8 @@ pub struct Negotiation {
     session_id: u64,
     version: u64,
     ice: IceCredentials,
+    /// Of WHIP or WHEP.
+    foreign: bool,
     side: Side,
 }
 
@@ -84,6 +96,7 @@ impl Negotiation {
         let offer = publish_offer(offer, identity.audio_red)?;
         let (ice, session_id) = ours;
         let preferred = if foreign { DtlsPreference::Server } else { DtlsPreference::Client };
+        let identity = identity.to(foreign);
         let local = local_session(&ice, session_id, 1, &identity);
         let answer = offer.answer(&local, preferred);
         let remote = remote(offer.peer(), answer.setup);
@@ -105,7 +118,7 @@ impl Negotiation {
             purpose: Purpose::Publish(answer.tracks),
         };
         let command = ShardCommand::AddTransport(Box::new(spec));
-        Ok((Self { session_id, version: 1, ice, side }, Step { reply, command }))
+        Ok((Self { session_id, version: 1, ice, foreign, side }, Step { reply, command }))
     }
 
     /// Make the offer of a watch transport.
@@ -131,7 +144,7 @@ impl Negotiation {
         };
         let side = Side::Watch { offer, awaits_answer: true };
         let command = ShardCommand::AddTransport(Box::new(spec));
-        (Self { session_id, version: 1, ice, side }, Step { reply, command })
+        (Self { session_id, version: 1, ice, foreign: false, side }, Step { reply, command })
     }
 
     /// Answer a WHEP player's offer.
@@ -148,6 +161,7 @@ impl Negotiation {
     ) -> Result<(Self, Step<MediaAnswer>), Refusal> {
         let offer = WhepOffer::parse(offer).map_err(refusal)?;
         let (ice, session_id) = ours;
+        let identity = identity.to(true);
         let local = local_session(&ice, session_id, 1, &identity);
         let answer = offer.answer(&local, DtlsPreference::Server, seat, ssrc);
         let remote = remote(offer.peer(), answer.setup);
@@ -170,7 +184,7 @@ impl Negotiation {
             purpose: Purpose::Watch { tracks: answer.tracks, backstage: false, own_seat: None },
         };
         let command = ShardCommand::AddTransport(Box::new(spec));
-        Ok((Self { session_id, version: 1, ice, side }, Step { reply, command }))
+        Ok((Self { session_id, version: 1, ice, foreign: true, side }, Step { reply, command }))
     }
 
     /// Read a viewer's answer to our last offer.
@@ -223,6 +237,7 @@ impl Negotiation {
         identity: Identity<'_>,
     ) -> Result<Step<MediaAnswer>, Refusal> {
         let version = self.version + 1;
+        let identity = identity.to(self.foreign);
         let local = local_session(&ice, self.session_id, version, &identity);
         let (reply, remote) = match (&mut self.side, sdp) {
             (Side::Watch { offer, awaits_answer }, None) => {
@@ -269,6 +284,7 @@ impl Negotiation {
             Side::Watch { .. } => return Err(bad_request("The server offers on this transport.")),
         };
         self.version += 1;
+        let identity = identity.to(self.foreign);
         let local = local_session(&ice, self.session_id, self.version, &identity);
         // The first m-line carries the bundle.
         let sdp = Fragment::write(&local, tracks.first().map_or("0", |(mid, _)| mid));
@@ -360,6 +376,7 @@ fn local_session<'a>(
         fingerprint: &identity.fingerprint.0,
         candidates: identity.candidates,
         tcp_candidates: identity.tcp_candidates,
+        ssltcp_candidates: identity.ssltcp_candidates,
     }
 }
 

@@ -178,7 +178,8 @@ impl MediaPlane {
         let door = Door::new(config.tcp.clone(), directory.clone(), ways, metrics)?;
         tokio::spawn(door.run(listeners, stopped.clone()));
         let candidates = config.candidates(&plane.tcp_addresses);
-        let tcp = TcpLink { candidates, registrar: Registrar::new(directory) };
+        let tcp =
+            TcpLink { candidates, hello: config.tcp.hello, registrar: Registrar::new(directory) };
         let terms = Terms { fingerprint, audio_red: config.audio_red };
         let director = Director::new(links, tcp, stats, terms);
         plane.director = Some(tokio::spawn(director.run(commands, closed_receiver, stopped)));

@@ -26,6 +26,8 @@ const pairs = (page, connection) =>
         used: id === selected,
         protocol: reports.get(localCandidateId)?.protocol,
         remote: `${reports.get(remoteCandidateId)?.address}:${reports.get(remoteCandidateId)?.port}`,
+        // Ours is "tcp" for pseudo-TLS too.
+        theirs: reports.get(remoteCandidateId)?.protocol,
         state,
         checks: `${responsesReceived} of ${requestsSent}`,
       }))
@@ -33,14 +35,29 @@ const pairs = (page, connection) =>
   }, connection);
 
 /** It goes by this protocol, or will in a moment: a browser changes to the better pair. */
-async function goesBy(page, connection, protocol) {
+async function goesBy(page, connection, protocol, theirs = protocol) {
   const until = performance.now() + WITHIN_MS;
   for (;;) {
     const found = await pairs(page, connection);
-    if (found[0]?.used && found[0].protocol === protocol) return;
+    if (found[0]?.used && found[0].protocol === protocol && found[0].theirs === theirs) return;
     assert.ok(performance.now() < until, `${connection}: ${JSON.stringify(found, null, 1)}`);
     await setTimeout(100);
   }
+}
+
+/** Init script of somebody whose firewall lets pass what begins like TLS: no other candidate comes to the browser. */
+function onlyPseudoTls() {
+  const { setRemoteDescription } = RTCPeerConnection.prototype;
+  RTCPeerConnection.prototype.setRemoteDescription = function passed({ type, sdp }) {
+    const left = sdp.replace(/^a=candidate:\S+ \d+ (?:udp|tcp) .*\r\n/gm, "");
+    return setRemoteDescription.call(this, { type, sdp: left });
+  };
+}
+
+async function behindFirewall(browser, name) {
+  const page = await person(browser, name);
+  await page.addInitScript(onlyPseudoTls);
+  return page;
 }
 
 /** Picture and sound of a seat arrive. */
@@ -105,10 +122,10 @@ function insideTests() {
   });
 
   /** The median of some joins: a busy machine may spoil one. */
-  async function seesInTime(t, page, name) {
+  async function seesInTime(t, page, name, show = `${server.url}/r/${room}`) {
     const times = [];
     for (let join = 0; join < JOINS; join += 1) {
-      await page.goto(`${server.url}/r/${room}`);
+      await page.goto(show);
       await firstFrame(page);
       times.push(await page.evaluate(() => globalThis.greenroomTimings));
     }
@@ -146,6 +163,36 @@ function insideTests() {
       await flows(viewer, 0);
     } finally {
       await firefox.close();
+    }
+  });
+
+  test("where only what begins like TLS passes, Chromium hosts and watches by pseudo-TLS, if that is on", async (t) => {
+    const greeting = await startServer(["--set", "media.tcp_hello=true"]);
+    const firefox = await launchFirefox();
+    try {
+      const hidden = await behindFirewall(chromium, "Hilde");
+      const show = `${greeting.url}/r/${await goLive(hidden, greeting.url)}`;
+      const viewer = await behindFirewall(chromium, "Viktor");
+      await seesInTime(t, viewer, "Chromium, pseudo-TLS", show);
+      await flows(viewer, 0);
+      await goesBy(viewer, "watching", "tcp", "ssltcp");
+      await goesBy(hidden, "publishing", "tcp", "ssltcp");
+      const hellos = await metric(greeting.url, "greenroom_tcp_hellos_total");
+      assert.ok(hellos >= JOINS + 1, `${hellos} hellos`);
+      assert.equal(await metric(greeting.url, 'greenroom_tcp_refused_total{reason="not_hello"}'), 0);
+      assert.equal(await metric(greeting.url, "greenroom_datagrams_out_total"), 0);
+      // Who has the choice takes plain TCP, and a browser that does not know the other is not disturbed.
+      const free = await person(chromium, "Frida");
+      await seesInTime(t, free, "Chromium, both", show);
+      await goesBy(free, "watching", "tcp");
+      const fritz = await firefoxPerson(firefox, greeting.url, "Fritz");
+      await seesInTime(t, fritz, "Firefox, both", show);
+      await flows(fritz, 0);
+      assert.deepEqual([...hidden.problems, ...viewer.problems, ...free.problems], []);
+      for (const page of [hidden, viewer, free]) await page.context().close();
+    } finally {
+      await firefox.close();
+      await greeting.stop();
     }
   });
 

@@ -67,6 +67,7 @@ impl Ours {
             fingerprint: &self.fingerprint,
             candidates: &self.candidates,
             tcp_candidates: &self.tcp_candidates,
+            ssltcp_candidates: &self.tcp_candidates[..1],
         }
     }
 }

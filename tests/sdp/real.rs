@@ -215,6 +215,7 @@ fn candidates_are_complete_ordered_and_once() {
             "a=candidate:3 1 udp 2130705919 2001:db8::7 7882 typ host",
             "a=candidate:4 1 tcp 1520435199 192.0.2.7 443 typ host tcptype passive",
             "a=candidate:5 1 tcp 1520434943 2001:db8::7 443 typ host tcptype passive",
+            "a=candidate:6 1 ssltcp 1520418815 192.0.2.7 443 typ host tcptype passive",
         ]
     );
     assert_eq!(answer.matches("a=end-of-candidates\r\n").count(), 1);
@@ -367,7 +368,7 @@ fn fragments_are_read_and_written() {
     let ours = Ours::new();
     let written = Fragment::write(&ours.local(), "0");
     let back = Fragment::parse(&written).expect("our own fragment");
-    assert_eq!(back.candidates, 5);
+    assert_eq!(back.candidates, 6);
     assert_eq!(back.ufrag.as_deref(), Some("ourUfrag"));
     assert_eq!(Fragment::parse("a=mid:0\r\n"), Err(SdpError::MissingIce));
     assert_eq!(Fragment::parse("hello"), Err(SdpError::BadLine(1)));

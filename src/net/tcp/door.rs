@@ -1,7 +1,8 @@
 //! Where TCP connections come in: limits first, then one frame that says whose connection it is.
 //!
 //! A stranger gets nothing but time: no byte is sent to a connection before its first frame was an
-//! authentic STUN request, and whoever sends anything else is closed at once, by name.
+//! authentic STUN request, and whoever sends anything else is closed at once, by name. With
+//! [`TcpConfig::hello`] there is one exception, which tells nothing: a fixed hello is answered by another.
 #![expect(clippy::disallowed_methods, reason = "I/O shell")]
 
 use std::collections::VecDeque;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::{select_all, unfold};
-use prometheus::{IntCounterVec, IntGauge, Opts};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -23,6 +24,7 @@ use crate::addresses::Gate;
 use crate::metrics::Metrics;
 use crate::net::tcp::directory::Directory;
 use crate::net::tcp::framing::{HEADER, MAX_FRAME, announced};
+use crate::net::tcp::hello::{self, Start};
 use crate::net::tcp::{Accepted, Places, TcpConfig};
 use crate::net::wait::Waker;
 use crate::sfu::drop_reason::DropReason;
@@ -55,6 +57,8 @@ pub enum Refused {
     NoStun,
     /// It began with something else than a STUN request in a frame: HTTP, TLS, a giant frame.
     NotStun,
+    /// It began as libwebrtc's pseudo-TLS does and went on otherwise.
+    NotHello,
     /// It was closed by the other end before it said who it is.
     Gone,
     /// A STUN request that names none of our transports, or was not made with its password.
@@ -68,6 +72,7 @@ impl Refused {
             Self::PerAddress => "per_address",
             Self::NoStun => "no_stun",
             Self::NotStun => "not_stun",
+            Self::NotHello => "not_hello",
             Self::Gone => "gone",
             Self::Stun(reason) => reason.name(),
         }
@@ -78,6 +83,7 @@ impl Refused {
 #[derive(Debug, Clone)]
 struct Counts {
     refused: IntCounterVec,
+    hellos: IntCounter,
     open: IntGauge,
 }
 
@@ -90,7 +96,12 @@ impl Counts {
             "greenroom_tcp_connections",
             "TCP connections open, those included that have not said who they are.",
         )?;
+        let hellos = IntCounter::new(
+            "greenroom_tcp_hellos_total",
+            "TCP connections that began with the hello of libwebrtc's pseudo-TLS and were answered.",
+        )?;
         metrics.register(Box::new(refused.clone()))?;
+        metrics.register(Box::new(hellos.clone()))?;
         metrics.register(Box::new(open.clone()))?;
         // A series that appears with its first attack is missed by alerts.
         for reason in [
@@ -98,13 +109,14 @@ impl Counts {
             Refused::PerAddress,
             Refused::NoStun,
             Refused::NotStun,
+            Refused::NotHello,
             Refused::Gone,
             Refused::Stun(DropReason::StunUnknownUfrag),
             Refused::Stun(DropReason::StunIntegrity),
         ] {
             refused.with_label_values(&[reason.name()]).inc_by(0);
         }
-        Ok(Self { refused, open })
+        Ok(Self { refused, hellos, open })
     }
 
     fn refuse(&self, why: Refused) {
@@ -232,7 +244,11 @@ impl Door {
     /// Read until it is known whose connection this is, then hand it over.
     async fn admit(self: Arc<Self>, stream: TcpStream, remote: SocketAddr, places: Places) {
         let admitted = timeout(self.config.patience, async {
-            let read = first_frame(&stream).await?;
+            let mut read = Vec::with_capacity(LONGEST);
+            if self.config.hello {
+                self.greet(&stream, &mut read).await?;
+            }
+            first_frame(&stream, &mut read).await?;
             let shard = self.owner(&read)?;
             Ok((read, shard))
         });
@@ -240,6 +256,22 @@ impl Door {
             Ok((read, shard)) => self.hand_over(stream, remote, read, shard, places).await,
             Err(why) => self.counts.refuse(why),
         }
+    }
+
+    /// Answer a hello and forget it; whoever begins otherwise is left as they are.
+    async fn greet(&self, stream: &TcpStream, read: &mut Vec<u8>) -> Result<(), Refused> {
+        loop {
+            match hello::start(read) {
+                Start::Open => more(stream, read).await?,
+                Start::Frames => return Ok(()),
+                Start::Spoilt => return Err(Refused::NotHello),
+                Start::Hello => break,
+            }
+        }
+        read.drain(..hello::CLIENT.len());
+        say(stream, &hello::SERVER).await?;
+        self.counts.hellos.inc();
+        Ok(())
     }
 
     /// The shard whose transport the first frame in `read` is for.
@@ -284,27 +316,48 @@ async fn accept(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
     }
 }
 
-/// What a connection says until its first frame is whole, and whatever came with that.
-async fn first_frame(stream: &TcpStream) -> Result<Vec<u8>, Refused> {
-    let mut bytes = vec![0; HEADER + MAX_FRAME];
-    let mut len = 0;
+/// The most that is read before it is known whose connection it is.
+const LONGEST: usize = HEADER + MAX_FRAME;
+
+/// Read until the first frame of `read` is whole, and whatever comes with that.
+async fn first_frame(stream: &TcpStream, read: &mut Vec<u8>) -> Result<(), Refused> {
     loop {
-        let read = bytes.get(..len).unwrap_or_default();
         match announced(read) {
-            Ok(Some(frame)) if len >= HEADER + frame => break,
-            Ok(_) => {}
+            Ok(Some(frame)) if read.len() >= HEADER + frame => return Ok(()),
+            Ok(_) => more(stream, read).await?,
             Err(_) => return Err(Refused::NotStun),
         }
+    }
+}
+
+/// Append what comes next to `read`, at least a byte and up to [`LONGEST`] in all.
+async fn more(stream: &TcpStream, read: &mut Vec<u8>) -> Result<(), Refused> {
+    loop {
         stream.readable().await.map_err(|_| Refused::Gone)?;
-        match stream.try_read(bytes.get_mut(len..).unwrap_or_default()) {
+        let before = read.len();
+        read.resize(LONGEST, 0);
+        let came = stream.try_read(read.get_mut(before..).unwrap_or_default());
+        read.truncate(before + came.as_ref().map_or(0, |count| *count));
+        match came {
             Ok(0) => return Err(Refused::Gone),
-            Ok(more) => len += more,
+            Ok(_) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return Err(Refused::Gone),
         }
     }
-    bytes.truncate(len);
-    Ok(bytes)
+}
+
+/// Send all of `bytes`.
+async fn say(stream: &TcpStream, mut bytes: &[u8]) -> Result<(), Refused> {
+    while !bytes.is_empty() {
+        stream.writable().await.map_err(|_| Refused::Gone)?;
+        match stream.try_write(bytes) {
+            Ok(sent) => bytes = bytes.get(sent..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return Err(Refused::Gone),
+        }
+    }
+    Ok(())
 }
 
 /// Connections that have not said who they are, oldest first; among them some that have by now.

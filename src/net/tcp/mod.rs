@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! door         accept, limits, first frame = authentic STUN of a transport we made  (tasks)
+//! hello        libwebrtc's pseudo-TLS in front of it, if it is on
 //! directory    user name fragment -> shard and password                             (director writes)
 //! connections  read, split, hand to the core; frame, write, bounded backlog         (shard's thread)
 //! ```
@@ -14,6 +15,7 @@ pub mod connections;
 pub mod directory;
 pub mod door;
 pub mod framing;
+pub mod hello;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -28,6 +30,11 @@ use crate::addresses::Permit;
 pub struct TcpConfig {
     /// The port, on every address media listens on; 0 = no TCP.
     pub port: u16,
+    /// Answer the hello of libwebrtc's pseudo-TLS (`ssltcp`) and offer it to our own clients.
+    ///
+    /// Trade: it passes firewalls that look for TLS at the first bytes; whoever sends the hello is answered,
+    /// authentic or not, and clients without UDP try each address twice.
+    pub hello: bool,
     /// Connections in all, those included that have not said anything.
     ///
     /// Trade: each holds a descriptor, and a slow reader's backlog at most; browsers that end up with
@@ -54,6 +61,7 @@ impl Default for TcpConfig {
     fn default() -> Self {
         Self {
             port: 7882,
+            hello: false,
             connections: 2000,
             per_address: 256,
             patience: Duration::from_secs(5),

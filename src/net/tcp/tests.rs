@@ -18,6 +18,8 @@ use crate::metrics::Metrics;
 use crate::net::plane::{MediaConfig, MediaPlane};
 use crate::net::testing::{attribute, binding_request, publish_offer};
 
+mod pseudo_tls;
+
 const DEADLINE: Duration = Duration::from_secs(20);
 /// The least the server takes for what lasts `patience`.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -61,6 +63,10 @@ impl Plane {
     }
 
     async fn offer(&self) -> Offered {
+        self.offer_to(false).await
+    }
+
+    async fn offer_to(&self, foreign: bool) -> Offered {
         let (reply, id) = oneshot::channel();
         assert!(self.media.send(MediaCommand::Allocate { reply }).await);
         let id = within(id).await.expect("an id");
@@ -69,7 +75,7 @@ impl Plane {
             transport: id,
             sdp: publish_offer("abcd", "actpass"),
             lost_after_ms: 5_000,
-            foreign: false,
+            foreign,
             reply,
         }));
         let sdp = answer.await.expect("an answer").sdp;

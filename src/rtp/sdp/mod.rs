@@ -109,4 +109,6 @@ pub struct LocalSession<'a> {
     pub candidates: &'a [SocketAddr],
     /// Where TCP connections are accepted (RFC 6544); one passive host candidate each, after all of UDP.
     pub tcp_candidates: &'a [SocketAddr],
+    /// Where libwebrtc's pseudo-TLS is accepted; one candidate of transport `ssltcp` each, after all others.
+    pub ssltcp_candidates: &'a [SocketAddr],
 }

@@ -219,7 +219,7 @@ impl Writer {
 /// Priority is RFC 8445 5.1.2 with component 1 and a local preference that falls with the order given;
 /// each address and protocol is its own foundation. TCP is wanted only where UDP does not pass, so its
 /// type preference is libwebrtc's for it; its local preference is that of a passive host candidate (RFC
-/// 6544 4.2).
+/// 6544 4.2). Pseudo-TLS comes behind it, as it costs a round trip more.
 pub(super) fn candidates(text: &mut String, local: &LocalSession<'_>) {
     let udp = local
         .candidates
@@ -230,7 +230,13 @@ pub(super) fn candidates(text: &mut String, local: &LocalSession<'_>) {
     let tcp = local.tcp_candidates.iter().take(MAX_OURS).enumerate().map(|(index, address)| {
         (TCP_HOST, (PASSIVE << 13) + 8191 - index, "tcp", address, " tcptype passive")
     });
-    for (index, (preference, local, protocol, address, more)) in udp.chain(tcp).enumerate() {
+    let ssltcp =
+        local.ssltcp_candidates.iter().take(MAX_OURS).enumerate().map(|(index, address)| {
+            let local = (PASSIVE << 13) + 8191 - MAX_OURS - index;
+            (TCP_HOST, local, "ssltcp", address, " tcptype passive")
+        });
+    let all = udp.chain(tcp).chain(ssltcp);
+    for (index, (preference, local, protocol, address, more)) in all.enumerate() {
         let foundation = index + 1;
         let priority = (preference << 24) + (local << 8) + 255;
         let (ip, port) = (address.ip(), address.port());
@@ -242,7 +248,7 @@ pub(super) fn candidates(text: &mut String, local: &LocalSession<'_>) {
     text.push_str("a=end-of-candidates\r\n");
 }
 
-/// Candidates of ours for each protocol: half of what a description may have.
+/// Candidates of ours for each protocol; more addresses than a machine has.
 const MAX_OURS: usize = 64;
 /// Type preference of a UDP host candidate (RFC 8445 5.1.2.2).
 const UDP_HOST: usize = 126;
