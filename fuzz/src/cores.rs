@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use greenroom::rtp::dependency::frame_number;
 use greenroom::rtp::extensions::transport_sequence;
 use greenroom::rtp::packet::{PacketKind, RtpHeader};
 use greenroom::rtp::rtcp::packets;
@@ -18,7 +19,7 @@ use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc_shared::marshal::{MarshalSize, Unmarshal};
 use signaling::media::{CloseReason, MediaEvent, RoomKey, TransportId};
 
-use super::peers::media::{Media, TRANSPORT_CC, Watch};
+use super::peers::media::{AV1_PT, AV1_RTX_PT, DEPENDENCY, Media, TRANSPORT_CC, Watch};
 use super::peers::peer::Peer;
 
 pub const ROOM: RoomKey = RoomKey(1);
@@ -47,6 +48,8 @@ pub struct Member {
     pub newest: BTreeMap<u32, u16>,
     /// The streams in which it may get something new, if that is known.
     pub allowed: Option<BTreeSet<u32>>,
+    /// It is sent dependency descriptors.
+    pub reads_descriptors: bool,
     /// Transport-wide numbers and when they came, since they were last told.
     pub arrived: Vec<(u16, Instant)>,
     /// Every transport-wide number that came, with how often.
@@ -120,6 +123,7 @@ impl Cores {
             received: BTreeMap::new(),
             newest: BTreeMap::new(),
             allowed: None,
+            reads_descriptors: false,
             arrived: Vec::new(),
             wide: BTreeMap::new(),
             publishes,
@@ -359,6 +363,11 @@ impl Member {
         let newest = self.newest.entry(header.ssrc).or_insert(header.sequence);
         if (header.sequence.wrapping_sub(*newest) as i16) > 0 {
             *newest = header.sequence;
+        }
+        if let Some(descriptor) = header.extensions(&plain).find(DEPENDENCY) {
+            assert!(self.reads_descriptors, "a descriptor for who has not asked for any");
+            assert!(matches!(header.payload_type, AV1_PT | AV1_RTX_PT), "and for AV1 alone");
+            assert!(frame_number(descriptor).is_some(), "cut short");
         }
         let number = header.extensions(&plain).find(TRANSPORT_CC).and_then(transport_sequence);
         if let Some(number) = number {

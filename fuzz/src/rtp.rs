@@ -1,7 +1,7 @@
 //! RTP, RTCP and payload descriptors: no panic, nothing outside the input, every walk ends.
 
 use greenroom::rtp::codec::{PictureShift, describe, patch, picture_sizes};
-use greenroom::rtp::dependency::Reader;
+use greenroom::rtp::dependency::{Reader, frame_number, shift_frame_number};
 use greenroom::rtp::extensions::{AudioLevel, token, transport_sequence};
 use greenroom::rtp::packet::{PacketKind, RtpHeader};
 use greenroom::rtp::red::primary;
@@ -137,6 +137,13 @@ pub fn dependency(data: &[u8]) {
         if let Ok(Some(frame)) = reader.read(descriptor) {
             assert!(frame.spatial < 4 && frame.temporal < 8);
             assert!((frame.temporal..8).contains(&frame.switch_up_to));
+            assert_eq!(frame.opens & ((2 << frame.spatial) - 1), 0, "only layers above its own");
+            // As it goes out: another frame number, and all else as it was.
+            let mut shifted = descriptor.to_vec();
+            shift_frame_number(&mut shifted, 0x1234);
+            assert_eq!(frame_number(&shifted), Some(frame.number.wrapping_add(0x1234)));
+            shift_frame_number(&mut shifted, 0x1234_u16.wrapping_neg());
+            assert_eq!(shifted, descriptor);
         }
     }
 }

@@ -15,7 +15,9 @@ use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use signaling::media::{Audience, Channel, CloseReason, MediaKind, Seat, TileSize};
 
 use super::cores::{Cores, ROOM, Setup};
-use super::peers::media::{RED_PT, REPAIRED_RID, RID, RTX_PT, SOUND_PT, VIDEO_PT, VP9_PT};
+use super::peers::media::{
+    AV1_PT, DEPENDENCY, RED_PT, REPAIRED_RID, RID, RTX_PT, SOUND_PT, VIDEO_PT, VP9_PT,
+};
 use super::peers::tracks::{layers_in, slots_in_red, slots_out, sound_in, video_in};
 use super::script::Script;
 
@@ -23,9 +25,9 @@ const PUBLISHER: usize = 0;
 const VIDEO_SSRC: u32 = 1000;
 const SOUND_SSRC: u32 = 2000;
 const AUDIO_LEVEL: u8 = 7;
-const DEPENDENCY: u8 = 6;
 const H264_PT: u8 = 100;
-const AV1_PT: u8 = 102;
+/// Bytes of the longest element of the one-byte form (RFC 8285).
+const LONGEST_ONE_BYTE: usize = 16;
 /// The highest seat a viewer has slots for, and how far apart their SSRCs are.
 const MAX_SEAT: u8 = 3;
 const SEAT_STEP: u32 = 100_000;
@@ -97,25 +99,24 @@ impl Rules {
     }
 }
 
-fn more_codecs(codecs: &mut Vec<CodecParameters>) {
-    let more = |codec, pt| CodecParameters { codec, pt, rtx_pt: Some(pt + 1), red_pt: None };
-    codecs.extend([more(Codec::H264, H264_PT), more(Codec::Av1, AV1_PT)]);
+fn with_h264(codecs: &mut Vec<CodecParameters>) {
+    let (codec, pt, rtx_pt) = (Codec::H264, H264_PT, Some(H264_PT + 1));
+    codecs.push(CodecParameters { codec, pt, rtx_pt, red_pt: None });
 }
 
 fn published(simulcast: bool) -> Vec<TrackIn> {
     let mut sound = sound_in(SOUND_SSRC);
     sound.extensions.audio_level = Some(AUDIO_LEVEL);
     let mut video = if simulcast { layers_in(VIDEO_SSRC) } else { video_in(VIDEO_SSRC) };
-    video.extensions.dependency = Some(DEPENDENCY);
-    more_codecs(&mut video.codecs);
+    with_h264(&mut video.codecs);
     vec![sound, video]
 }
 
-fn watched(mut tracks: Vec<TrackOut>) -> Purpose {
-    tracks
-        .iter_mut()
-        .filter(|t| t.kind == MediaKind::Video)
-        .for_each(|t| more_codecs(&mut t.codecs));
+fn watched(mut tracks: Vec<TrackOut>, dependency: Option<u8>) -> Purpose {
+    for track in tracks.iter_mut().filter(|track| track.kind == MediaKind::Video) {
+        with_h264(&mut track.codecs);
+        track.dependency = dependency;
+    }
     Purpose::Watch { tracks, backstage: false, own_seat: None }
 }
 
@@ -140,9 +141,10 @@ impl Show {
         let mut cores = Cores::new(shards, u64::from(form));
         cores.add(0, Purpose::Publish(published(simulcast)), setup(false));
         let plain = slots_out(Seat::HOST, viewer_ssrc(1));
-        cores.add(0, watched(plain), setup(false));
+        cores.add(0, watched(plain, None), setup(false));
         let red = slots_in_red(Seat::HOST, viewer_ssrc(2));
-        cores.add(shards - 1, watched(red), setup(form & 4 != 0));
+        cores.add(shards - 1, watched(red, Some(DEPENDENCY)), setup(form & 4 != 0));
+        cores.members[2].reads_descriptors = true;
         cores.connect();
         let mut show = Self {
             cores,
@@ -236,7 +238,11 @@ impl Show {
             packet.extend_from_slice(&sequence.to_be_bytes());
             packet.extend_from_slice(&timestamp.to_be_bytes());
             packet.extend_from_slice(&ssrc.to_be_bytes());
-            self.extensions(&mut packet, sound, repair, layer, elements);
+            if pt == AV1_PT && elements.len() > LONGEST_ONE_BYTE {
+                self.described(&mut packet, elements);
+            } else {
+                self.extensions(&mut packet, sound, repair, layer, elements);
+            }
             packet.extend_from_slice(&payload);
             if let Some(sealed) = self.cores.members[PUBLISHER].seal(&packet) {
                 self.cores.send(PUBLISHER, sealed);
@@ -260,6 +266,15 @@ impl Show {
             payload.resize(payload.len() + more, 7);
         }
         payload
+    }
+
+    /// A dependency descriptor alone, in the two-byte form: of a key frame with all its templates.
+    fn described(&mut self, packet: &mut Vec<u8>, descriptor: &[u8]) {
+        let mut inside = vec![DEPENDENCY, descriptor.len() as u8];
+        inside.extend_from_slice(descriptor);
+        inside.resize(inside.len().next_multiple_of(4), 0);
+        packet.extend_from_slice(&[0x10, 0x00, 0, (inside.len() / 4) as u8]);
+        packet.extend_from_slice(&inside);
     }
 
     fn extensions(
@@ -471,8 +486,9 @@ impl Show {
         for seat in 1..=byte & MAX_SEAT {
             tracks.extend(slots_out(Seat(seat), ssrc + SEAT_STEP * u32::from(seat)));
         }
-        let Purpose::Watch { tracks, .. } = watched(tracks) else { return };
         let member = &self.cores.members[who];
+        let dependency = member.reads_descriptors.then_some(DEPENDENCY);
+        let Purpose::Watch { tracks, .. } = watched(tracks, dependency) else { return };
         let (id, shard, remote) = (member.id, member.shard, member.peer.as_remote());
         self.cores.command(shard, ShardCommand::SetRemote { id, remote, tracks });
     }

@@ -3,7 +3,7 @@
 //! one of them, so a [`Reader`] remembers them.
 
 use crate::rtp::bits::Bits;
-use crate::rtp::codec::PictureSize;
+use crate::rtp::codec::{PictureSize, PictureSizes};
 use crate::rtp::error::RtpError;
 
 /// Templates of a structure; template ids are counted modulo this.
@@ -12,6 +12,8 @@ const MAX_TEMPLATES: usize = 64;
 const MAX_TARGETS: usize = 32;
 /// Bytes of the mandatory fields: a descriptor of no more than these has nothing else.
 const MANDATORY: usize = 3;
+/// Where the frame number is.
+const NUMBER: std::ops::Range<usize> = 1..MANDATORY;
 /// Temporal ids of a structure.
 const MAX_TEMPORAL: u8 = 8;
 /// Spatial ids of a structure.
@@ -32,6 +34,21 @@ pub struct Dependency {
     pub temporal: u8,
     /// Highest temporal layer of this spatial one that a receiver of this frame can go on with; at least its own.
     pub switch_up_to: u8,
+    /// Spatial layers above its own, one bit each, with all of which a receiver of this frame can go on, in any temporal layer.
+    pub opens: u8,
+}
+
+/// The frame number of a descriptor, modulo 2^16; `None` where it is cut short.
+#[must_use]
+pub fn frame_number(data: &[u8]) -> Option<u16> {
+    data.get(NUMBER).and_then(|bytes| bytes.try_into().ok()).map(u16::from_be_bytes)
+}
+
+/// Add `shift` to the frame number of a descriptor, modulo 2^16. Its references are distances between frames and stay true.
+pub fn shift_frame_number(data: &mut [u8], shift: u16) {
+    if let (Some(number), Some(place)) = (frame_number(data), data.get_mut(NUMBER)) {
+        place.copy_from_slice(&number.wrapping_add(shift).to_be_bytes());
+    }
 }
 
 /// How a frame stands to a decode target: 2 bits each.
@@ -58,8 +75,8 @@ struct Structure {
     templates: Vec<Template>,
     /// (spatial, temporal): the highest layers that each decode target has.
     layers: [(u8, u8); MAX_TARGETS],
-    /// Of the lowest spatial layer's pictures.
-    size: Option<PictureSize>,
+    /// Of each spatial layer's pictures.
+    sizes: PictureSizes,
 }
 
 /// Reads the descriptors of one stream.
@@ -104,13 +121,15 @@ impl Reader {
         }
         let Template { spatial, temporal, .. } = template;
         let switch_up_to = structure.switch_up_to(&template);
-        Ok(Some(Dependency { first, last, number, spatial, temporal, switch_up_to }))
+        let opens = structure.opens(&template);
+        Ok(Some(Dependency { first, last, number, spatial, temporal, switch_up_to, opens }))
     }
 
-    /// How large the pictures of the lowest spatial layer are, if the newest templates came with that.
+    /// How large the pictures of each spatial layer are, if the newest templates came with that.
     #[must_use]
-    pub fn lowest_size(&self) -> Option<PictureSize> {
-        self.structure.as_ref().and_then(|structure| structure.size)
+    pub fn sizes(&self) -> Option<&PictureSizes> {
+        let sizes = self.structure.as_ref().map(|structure| &structure.sizes);
+        sizes.filter(|sizes| sizes[0].is_some())
     }
 }
 
@@ -145,15 +164,16 @@ impl Structure {
                 bits.take(4 * chains as u32)?;
             }
         }
-        let mut size = None;
+        let mut sizes = PictureSizes::default();
         if bits.flag()? {
-            // Less one each.
-            size = PictureSize::new(bits.take(16)? + 1, bits.take(16)? + 1);
-            let above = templates.last().map_or(0, |last| last.spatial);
-            bits.take(32 * u32::from(above))?;
+            let top = templates.last().map_or(0, |last| last.spatial);
+            for size in sizes.iter_mut().take(usize::from(top) + 1) {
+                // Less one each.
+                *size = PictureSize::new(bits.take(16)? + 1, bits.take(16)? + 1);
+            }
         }
         let layers = target_layers(&templates, targets)?;
-        Ok(Self { first_id, targets, templates, layers, size })
+        Ok(Self { first_id, targets, templates, layers, sizes })
     }
 
     fn switch_up_to(&self, template: &Template) -> u8 {
@@ -167,6 +187,19 @@ impl Structure {
             }
         }
         reached
+    }
+
+    fn opens(&self, template: &Template) -> u8 {
+        let (mut present, mut closed) = (0, 0);
+        for ((spatial, _), indication) in
+            self.layers.iter().zip(&template.indications).take(self.targets)
+        {
+            let bit = 1 << spatial;
+            present |= bit;
+            closed |= if *indication == Indication::SWITCH { 0 } else { bit };
+        }
+        let above = u8::MAX << 1 << template.spatial;
+        present & !closed & above
     }
 }
 

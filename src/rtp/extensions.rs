@@ -1,9 +1,11 @@
 //! RTP header extensions (RFC 8285) and the few elements we read.
 
 /// Profile of the one-byte form.
-const ONE_BYTE_PROFILE: u16 = 0xbede;
+pub const ONE_BYTE_PROFILE: u16 = 0xbede;
 /// Profile of the two-byte form; its low four bits are "appbits" and mean nothing here.
-const TWO_BYTE_PROFILE: u16 = 0x1000;
+pub const TWO_BYTE_PROFILE: u16 = 0x1000;
+/// Bytes of the longest element that the one-byte form can carry.
+pub const LONGEST_ONE_BYTE: usize = 16;
 /// In the one-byte form: stop reading here (RFC 8285 4.2).
 const RESERVED_ID: u8 = 15;
 

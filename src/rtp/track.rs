@@ -146,6 +146,8 @@ pub struct TrackOut {
     pub codecs: Vec<CodecParameters>,
     /// Header extension id of the transport-wide number (1-14), if the peer tells what of it arrives.
     pub transport_cc: Option<u8>,
+    /// Header extension id of the dependency descriptor (1-14), if the peer reads it, in both forms of RFC 8285.
+    pub dependency: Option<u8>,
 }
 
 impl TrackOut {

@@ -19,7 +19,7 @@ use super::loudness::Loudness;
 use super::picture::PicturePatch;
 use super::receiver::Receiver;
 use super::slab::{PublicationId, Slab, SlabRing};
-use super::thinning::{Counts, LayerCounter, Measured, PacketLayers, Point};
+use super::thinning::{Counts, LayerCounter, Measured, PacketLayers};
 
 /// Bytes of a datagram beside the payload: RTP header with the transport-wide number, and the GCM tag.
 const PACKET_OVERHEAD: usize = 36;
@@ -41,7 +41,10 @@ pub struct Intake {
     spacing: Spacing,
     /// What each operating point leaves out of the stream, and takes of its rate.
     pub(super) layers: LayerCounter,
-    dependencies: dependency::Reader,
+    /// `None` = what the stream says there cannot be.
+    dependencies: Option<dependency::Reader>,
+    /// Of the newest packet.
+    codec: Option<Codec>,
     loudness: Loudness,
     /// Timestamp of the newest frame begun, to tell a frame's first slab from a later part.
     last_frame: Option<u32>,
@@ -101,7 +104,8 @@ impl Intake {
             building: None,
             spacing: Spacing::default(),
             layers: LayerCounter::default(),
-            dependencies: dependency::Reader::default(),
+            dependencies: Some(dependency::Reader::default()),
+            codec: None,
             loudness: Loudness::default(),
             last_frame: None,
         }
@@ -114,7 +118,7 @@ impl Intake {
         self.last_frame = None;
         self.sizes = Sizes::default();
         self.layers.begin_anew();
-        self.dependencies = dependency::Reader::default();
+        self.dependencies = Some(dependency::Reader::default());
         self.loudness = Loudness::default();
     }
 
@@ -129,9 +133,10 @@ impl Intake {
     /// A key frame says how large its pictures are. Of spatial layers above those told apart the largest counts.
     pub(super) fn note_sizes(&mut self, codec: Codec, payload: &[u8]) {
         let mut told = codec::picture_sizes(codec, payload);
-        // AV1's sequence header knows the largest only, and viewers are sent the smallest.
-        if let (Codec::Av1, Some(lowest)) = (codec, self.dependencies.lowest_size()) {
-            told[0] = Some(lowest);
+        // AV1's sequence header knows the largest only.
+        let described = self.dependencies.as_ref().and_then(dependency::Reader::sizes);
+        if let (Codec::Av1, Some(sizes)) = (codec, described) {
+            told = *sizes;
         }
         let Some(largest) = told.iter().flatten().next_back() else { return };
         let mut below = None;
@@ -142,6 +147,12 @@ impl Intake {
         if let Some(top) = self.sizes.last_mut() {
             *top = Some(*largest);
         }
+    }
+
+    /// Its upper spatial layers are of use only to who reads dependency descriptors.
+    #[must_use]
+    pub fn needs_descriptors(&self) -> bool {
+        self.codec == Some(Codec::Av1)
     }
 
     /// Bytes of the datagrams that went on, since this was asked last, and what operating points take of them.
@@ -188,6 +199,8 @@ pub(super) struct Incoming<'a> {
     pub redundancy: u16,
     pub facts: FrameFacts,
     pub layers: PacketLayers,
+    /// Its dependency descriptor; empty = it has none.
+    pub descriptor: &'a [u8],
 }
 
 /// [`Slab::redundancy`] of a payload that came under `payload_type`.
@@ -207,23 +220,28 @@ pub(super) fn redundancy(
 }
 
 impl Intake {
-    /// What a packet says of its layers.
-    pub(super) fn layers_of(
+    /// What a packet says of its layers, and the dependency descriptor in which it says so, if that can be read: once one cannot,
+    /// viewers get no more of them until another stream begins, and what they get is as good as without.
+    pub(super) fn layers_of<'p>(
         &mut self,
         codec: Codec,
         facts: &FrameFacts,
-        extensions: Elements<'_>,
-    ) -> PacketLayers {
+        extensions: Elements<'p>,
+    ) -> (PacketLayers, &'p [u8]) {
         let id = self.track.extensions.dependency.filter(|_| codec == Codec::Av1);
         let descriptor = id.and_then(|id| extensions.find(id));
-        let dependency = match descriptor.map(|data| self.dependencies.read(data)).transpose() {
-            Ok(dependency) => dependency.flatten(),
+        let (Some(data), Some(reader)) = (descriptor, &mut self.dependencies) else {
+            return (PacketLayers::of(codec, facts, None), &[]);
+        };
+        match reader.read(data) {
+            // Of templates that are not known yet the viewer may know: it has them from before.
+            Ok(dependency) => (PacketLayers::of(codec, facts, dependency), data),
             Err(_) => {
                 self.layers.distrust();
-                None
+                self.dependencies = None;
+                (PacketLayers::of(codec, facts, None), &[])
             }
-        };
-        PacketLayers::of(codec, facts, dependency)
+        }
     }
 
     /// What a packet says of its loudness may be news.
@@ -285,12 +303,12 @@ impl Intake {
                 inner.begins_frame || (packet.codec != Codec::H264 && inner.packets().is_empty());
             inner.key_frame |= packet.facts.key_frame_start && decodable;
             let picture = PicturePatch::new(&packet.facts);
-            let Incoming { header, payload, sequence, layers, .. } = packet;
-            inner.push(*sequence, header.marker, layers, payload, picture);
+            let Incoming { header, payload, sequence, layers, descriptor, .. } = packet;
+            inner.push(*sequence, header.marker, layers, descriptor, payload, picture);
         }
         let numbered = packet.codec == Codec::Vp8 && packet.facts.picture_id.is_some();
-        let usable = packet.layers.spatial <= Point::ALL.usable(packet.codec).spatial;
-        let bytes = if usable { packet.payload.len() + PACKET_OVERHEAD } else { 0 };
+        let bytes = packet.payload.len() + packet.descriptor.len() + PACKET_OVERHEAD;
+        self.codec = Some(packet.codec);
         self.layers.count(packet.sequence, &packet.layers, numbered, bytes);
         let complete = packet.header.marker || slab.is_full() || id.kind == MediaKind::Audio;
         let done = if complete { self.take_building(ring, now) } else { None };

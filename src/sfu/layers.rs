@@ -47,6 +47,7 @@ impl Sfu {
         let window = MEASURE_EVERY + now.saturating_duration_since(due);
         let mut measured = [Measured::default(); MAX_LAYERS];
         let mut sizes = [Sizes::default(); MAX_LAYERS];
+        let mut need_descriptors = [false; MAX_LAYERS];
         let mut watched = [false; MAX_LAYERS];
         let mut shards = Vec::new();
         for (layer, id) in ids_of(transport, MediaKind::Video).enumerate() {
@@ -56,6 +57,7 @@ impl Sfu {
             if let Some(intake) = &mut publication.intake {
                 measured[layer] = intake.measure();
                 sizes[layer] = intake.sizes;
+                need_descriptors[layer] = intake.needs_descriptors();
             }
             let known = shards.len();
             shards.extend(publication.wanting(now));
@@ -65,7 +67,7 @@ impl Sfu {
         shards.dedup();
         let known = self.layers.get(&transport).map(|costs| costs.now);
         let mut layers = smoothed(known, &measured, window);
-        layers.sizes = sizes;
+        (layers.sizes, layers.need_descriptors) = (sizes, need_descriptors);
         self.follow_interest(now, index, &mut layers, watched);
         for shard in shards {
             self.relays.push_back((shard, RelayMessage::Layers(transport, Box::new(layers))));
@@ -362,9 +364,10 @@ impl Sfu {
             return;
         };
         subscription.set_target(point);
+        let wants_sharper = subscription.wants_sharper();
         if present.layer == layer {
             // A sharper picture begins with a key frame, in most streams.
-            if point.spatial > subscription.point().spatial {
+            if wants_sharper {
                 self.want_key_frame(now, here, egress);
             }
             return;
@@ -429,7 +432,9 @@ impl Watcher {
         present: Option<Choice>,
         speaker: Option<Seat>,
     ) -> Option<Demand> {
-        let seat = self.slots.get(slot)?.track.seat;
+        let track = &self.slots.get(slot)?.track;
+        let seat = track.seat;
+        let layers = if track.dependency.is_some() { layers } else { layers.undescribed() };
         let speaks = speaker == Some(seat);
         let tile = self.view(seat).tile;
         let chosen = present.unwrap_or(Choice::FIRST);

@@ -1,6 +1,7 @@
-//! Picture numbers of VP8 and VP9 that go on without a jump when another source fills a slot.
+//! Picture numbers of VP8 and VP9, and frame numbers of AV1's dependency descriptors, that go on without a jump when another source fills a slot.
 
 use crate::rtp::codec::{self, FrameFacts, PictureShift};
+use crate::rtp::seq::sequence_is_newer;
 
 /// Bytes at the start of a payload that may need rewriting: VP8's descriptor is at most six bytes
 /// long, VP9's picture numbers lie in the first few.
@@ -55,6 +56,8 @@ impl PicturePatch {
 pub struct PictureCounters {
     picture_id: Option<u16>,
     tl0_pic_idx: Option<u8>,
+    /// The newest, whatever was sent later to fill a hole.
+    frame_number: Option<u16>,
 }
 
 impl PictureCounters {
@@ -69,6 +72,23 @@ impl PictureCounters {
             shift.tl0_pic_idx = last.wrapping_add(1).wrapping_sub(index.value);
         }
         shift
+    }
+
+    /// What is added to the frame numbers of a new source, whose first packet has this one if any, so that they continue
+    /// after the newest one sent.
+    #[must_use]
+    pub fn frame_shift_to(&self, first: Option<u16>) -> u16 {
+        match (self.frame_number, first) {
+            (Some(newest), Some(first)) => newest.wrapping_add(1).wrapping_sub(first),
+            _ => 0,
+        }
+    }
+
+    /// A dependency descriptor went out with its frame number shifted to this.
+    pub fn note_frame(&mut self, number: u16) {
+        if self.frame_number.is_none_or(|newest| sequence_is_newer(number, newest)) {
+            self.frame_number = Some(number);
+        }
     }
 
     /// A packet went out with `shift`.
@@ -112,5 +132,19 @@ mod tests {
         let mut rewritten = head.bytes().to_vec();
         rewritten.extend_from_slice(&other[head.bytes().len()..]);
         assert_eq!(rewritten, vp8(0, 0));
+    }
+
+    #[test]
+    fn frame_numbers_continue_behind_the_newest_across_sources_and_wrap() {
+        let mut counters = PictureCounters::default();
+        let shift_to = |counters: &PictureCounters, number| counters.frame_shift_to(Some(number));
+        assert_eq!(shift_to(&counters, 700), 0, "a fresh slot takes the source's numbers");
+        for number in [65_534, 65_535, 65_533] {
+            counters.note_frame(number);
+        }
+        assert_eq!(shift_to(&counters, 700), 0_u16.wrapping_sub(700), "0 follows");
+        counters.note_frame(1);
+        assert_eq!(shift_to(&counters, 0), 2);
+        assert_eq!(counters.frame_shift_to(None), 0, "a source without descriptors");
     }
 }

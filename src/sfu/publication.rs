@@ -157,22 +157,25 @@ impl Publication {
             return Err(DropReason::RtpMalformed);
         }
         let redundancy = redundancy(parameters, header.payload_type, payload)?;
-        let facts = codec::describe(codec, payload).map_err(|_| DropReason::CodecMalformed)?;
+        let mut facts = codec::describe(codec, payload).map_err(|_| DropReason::CodecMalformed)?;
         let sequence = receiver.without_padding(sequence).ok_or(DropReason::TooLate)?;
+        let trusted = !intake.layers.is_distrusted();
+        let (layers, descriptor) = intake.layers_of(codec, &facts, extensions);
+        // Where spatial layers do not need each other (AV1's S modes) each begins a sequence, in the middle of the picture.
+        facts.key_frame_start &= layers.spatial == 0;
         if facts.key_frame_start {
             key_frame.served();
         }
         let became_ready = !intake.ready && (id.kind == MediaKind::Audio || facts.key_frame_start);
         intake.ready |= became_ready;
         let loudness = intake.loudness(now, extensions);
-        let trusted = !intake.layers.is_distrusted();
-        let layers = intake.layers_of(codec, &facts, extensions);
         if facts.key_frame_start {
             intake.note_sizes(codec, payload);
         }
         let layers = intake.layers.place(sequence, header.timestamp, layers);
         let layers_distrusted = trusted && intake.layers.is_distrusted();
-        let packet = Incoming { header, payload, sequence, codec, redundancy, facts, layers };
+        let packet =
+            Incoming { header, payload, sequence, codec, redundancy, facts, layers, descriptor };
         let (slabs, refused) = intake.append(now, *id, ring, &packet);
         let began_without_key_frame = !intake.ready && key_frame.is_idle(now);
         Ok(Accepted {

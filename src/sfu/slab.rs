@@ -82,6 +82,8 @@ pub struct SlabPacket {
     start: u32,
     /// Length of its payload.
     len: u16,
+    /// Length of its dependency descriptor, which lies before the payload; 0 = it has none.
+    described: u8,
     /// RTP padding to add so that it is as long as its run.
     pub pad: u8,
     /// Marker bit, for viewers of each spatial level one bit: it is the last of its picture that they take.
@@ -90,6 +92,14 @@ pub struct SlabPacket {
     pub sequence: u64,
     /// Where the codec's own picture counters are, if they may need rewriting.
     pub picture: PicturePatch,
+}
+
+impl SlabPacket {
+    /// It has a dependency descriptor.
+    #[must_use]
+    pub const fn is_described(&self) -> bool {
+        self.described > 0
+    }
 }
 
 /// A run of packets that becomes one message: equal lengths, the last may be shorter.
@@ -188,6 +198,13 @@ impl Slab {
         self.bytes.get(start + skip as usize..end).unwrap_or_default()
     }
 
+    /// The dependency descriptor of one of this slab's packets, as the publisher sent it; empty = it has none.
+    #[must_use]
+    pub fn descriptor(&self, packet: &SlabPacket) -> &[u8] {
+        let end = packet.start as usize;
+        self.bytes.get(end - usize::from(packet.described)..end).unwrap_or_default()
+    }
+
     /// The place of packet number `at` among those of `point`: its sequence number, less what was left out before it.
     fn place(&self, at: usize, point: Point) -> u64 {
         let first = self.packets.first().map_or(0, |packet| packet.sequence);
@@ -195,7 +212,7 @@ impl Slab {
         first + taken as u64 - self.cut.skipped(point)
     }
 
-    /// Payload bytes.
+    /// Bytes of payloads and descriptors.
     #[must_use]
     pub fn len(&self) -> usize {
         self.bytes.len()
@@ -213,13 +230,14 @@ impl Slab {
         self.packets.len() >= SLAB_PACKETS
     }
 
-    /// Append a packet, which continues what is there. Its copy says nothing of its temporal layer: what viewers take of
+    /// Append a packet, which continues what is there, with its dependency descriptor (at most 255 bytes; empty = none). Its copy says nothing of its temporal layer: what viewers take of
     /// the slab is in `layers` from here on.
     pub fn push(
         &mut self,
         sequence: u64,
         marker: bool,
         layers: &PacketLayers,
+        descriptor: &[u8],
         payload: &[u8],
         picture: PicturePatch,
     ) {
@@ -229,16 +247,19 @@ impl Slab {
             before.markers |= ended;
         }
         let markers = layers.markers(marker);
+        let described = u8::try_from(descriptor.len()).unwrap_or(0);
+        self.bytes.extend_from_slice(&descriptor[..described.into()]);
         let start = self.bytes.len() as u32;
         self.bytes.extend_from_slice(payload);
         if let Some(copy) = self.bytes.get_mut(start as usize..) {
             codec::hide_temporal_layers(self.codec, copy);
         }
         let len = payload.len() as u16;
-        self.packets.push(SlabPacket { start, len, pad: 0, markers, sequence, picture });
+        self.packets.push(SlabPacket { start, len, described, pad: 0, markers, sequence, picture });
     }
 
-    /// Group the packets into runs of equal length, padding by at most `MAX_EQUALISE` bytes.
+    /// Group the packets into runs of equal length, padding by at most `MAX_EQUALISE` bytes. Descriptors of other lengths, as
+    /// the first packet of a key frame has, make headers of other lengths: a run of its own.
     pub fn seal(&mut self) {
         self.runs.clear();
         let mut first = 0;
@@ -253,9 +274,10 @@ impl Slab {
     fn next_run(&mut self, first: usize) -> usize {
         let lens = |i: usize| self.packets[i].len as usize;
         let (mut low, mut high) = (lens(first), lens(first));
+        let described = self.packets[first].described;
         let mut end = first + 1;
         let mut short_tail = false;
-        while end < self.packets.len() && !short_tail {
+        while end < self.packets.len() && !short_tail && self.packets[end].described == described {
             let len = lens(end);
             let (new_low, new_high) = (low.min(len), high.max(len));
             if new_high - new_low <= MAX_EQUALISE.min(new_high / 100) {
@@ -490,10 +512,40 @@ mod tests {
         for (i, len) in lens.iter().enumerate() {
             let payload = vec![i as u8; *len];
             let sequence = first + i as u64;
-            slab.push(sequence, false, &PacketLayers::default(), &payload, PicturePatch::default());
+            push(&mut slab, sequence, &[], &payload);
         }
         slab.seal();
         Arc::new(slab)
+    }
+
+    fn push(slab: &mut Slab, sequence: u64, descriptor: &[u8], payload: &[u8]) {
+        let (layers, picture) = (PacketLayers::default(), PicturePatch::default());
+        slab.push(sequence, false, &layers, descriptor, payload, picture);
+    }
+
+    #[test]
+    fn headers_of_other_lengths_are_other_runs_and_descriptors_lie_beside_payloads() {
+        let mut slab = Slab::empty(PUBLICATION, Codec::Av1, Instant::now());
+        let descriptors = [&[8; 255][..], &[1; 3], &[2; 3], &[3; 3], &[]];
+        for (sequence, descriptor) in descriptors.iter().enumerate() {
+            push(&mut slab, sequence as u64, descriptor, &[sequence as u8; 900]);
+        }
+        slab.seal();
+        let runs = [(0, 1), (1, 3), (4, 1)].map(|(first, count)| Run { first, count });
+        assert_eq!(slab.runs(), runs);
+        for (n, (packet, descriptor)) in slab.packets().iter().zip(descriptors).enumerate() {
+            assert_eq!(slab.descriptor(packet), descriptor);
+            assert_eq!(slab.payload(packet), [n as u8; 900]);
+            assert_eq!(slab.payload_behind(packet, 899), [n as u8]);
+        }
+    }
+
+    #[test]
+    fn a_descriptor_of_256_bytes_fits_no_header_and_is_left_out() {
+        let mut slab = Slab::empty(PUBLICATION, Codec::Av1, Instant::now());
+        push(&mut slab, 0, &[8; 256], &[7; 10]);
+        assert!(slab.descriptor(&slab.packets()[0]).is_empty());
+        assert_eq!(slab.payload(&slab.packets()[0]), [7; 10]);
     }
 
     #[test]

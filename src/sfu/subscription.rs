@@ -4,8 +4,12 @@
 //! per source (an *anchor*) maps incoming to outgoing numbers, so the packet cache of the
 //! publication serves retransmissions without any per-viewer history.
 
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
+use signaling::media::MediaKind;
+
+use crate::rtp::dependency::frame_number;
 use crate::rtp::packet::{FIXED_HEADER_LEN, FixedHeader};
 use crate::rtp::rtcp::SenderInfo;
 use crate::rtp::seq::timestamp_is_newer;
@@ -24,12 +28,14 @@ use super::transport::SrtpSender;
 
 mod anchor;
 mod catch_up;
+mod header;
 mod repeat;
 #[cfg(test)]
 mod tests;
 
 use anchor::{Anchor, Past, REPLAY_SQUEEZE};
 pub use catch_up::CaughtUp;
+use header::{Descriptor, Header, Wide, with_header};
 use repeat::Rewritten;
 
 /// Where a slot's packets go.
@@ -81,29 +87,6 @@ impl Link<'_> {
     }
 }
 
-/// An RTP header as it goes out, the transport-wide number included where the slot has one.
-struct Header {
-    bytes: [u8; FIXED_HEADER_LEN + 8],
-    len: usize,
-}
-
-impl Header {
-    /// `wide`: id of the header extension, and the number (RFC 8285 one-byte form).
-    fn new(fixed: FixedHeader, wide: Option<(u8, u16)>) -> Self {
-        let mut bytes = [0; FIXED_HEADER_LEN + 8];
-        bytes[..FIXED_HEADER_LEN].copy_from_slice(&fixed.to_bytes());
-        let Some((id, number)) = wide else { return Self { bytes, len: FIXED_HEADER_LEN } };
-        bytes[0] |= 0x10;
-        let [high, low] = number.to_be_bytes();
-        bytes[FIXED_HEADER_LEN..].copy_from_slice(&[0xbe, 0xde, 0, 1, (id << 4) | 1, high, low, 0]);
-        Self { bytes, len: bytes.len() }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-}
-
 /// Of every video codec (RFC 7741, 9628, 6184 and AV1's).
 const VIDEO_CLOCK_RATE: u32 = 90_000;
 
@@ -131,6 +114,10 @@ fn payload_types(track: &TrackOut) -> PayloadTypes {
     types
 }
 
+fn rtx_ssrc(track: &TrackOut) -> Option<NonZeroU32> {
+    track.rtx_ssrc.and_then(NonZeroU32::new)
+}
+
 /// The outgoing state of one slot of one viewer.
 #[derive(Debug)]
 pub struct Subscription {
@@ -140,10 +127,12 @@ pub struct Subscription {
     pub track: u8,
     /// Our SSRC.
     pub ssrc: u32,
-    rtx_ssrc: Option<u32>,
+    rtx_ssrc: Option<NonZeroU32>,
     /// [`TrackOut::wide_id`].
     transport_cc: Option<u8>,
-    clock_rate: u32,
+    /// [`TrackOut::dependency`].
+    dependency: Option<u8>,
+    kind: MediaKind,
     /// Sound goes out without what it repeats, though the viewer could read it.
     without_red: bool,
     payload_types: PayloadTypes,
@@ -178,14 +167,14 @@ impl Subscription {
     /// before the first report.
     #[must_use]
     pub fn new(session: u32, index: u8, track: &TrackOut, random: u64) -> Self {
-        let clock_rate = track.codecs.first().map_or(VIDEO_CLOCK_RATE, |c| c.codec.clock_rate());
         Self {
             session,
             track: index,
             ssrc: track.ssrc,
-            rtx_ssrc: track.rtx_ssrc,
+            rtx_ssrc: rtx_ssrc(track),
             transport_cc: track.wide_id(),
-            clock_rate,
+            dependency: track.dependency,
+            kind: track.kind,
             without_red: false,
             payload_types: payload_types(track),
             anchor: None,
@@ -228,7 +217,7 @@ impl Subscription {
         if slab.cut.is_late() {
             return self.forward_late(now, slab, link, egress, counters);
         }
-        if anchor.point != self.target.usable(slab.codec) && slab.cut.begins_picture() {
+        if anchor.point != self.usable_target(slab.codec) && slab.cut.begins_picture() {
             anchor = self.step(&anchor, slab, counters);
         }
         let taken = slab.cut.taken(anchor.point);
@@ -289,9 +278,20 @@ impl Subscription {
     ) {
         let start = egress.begin();
         let mut segment = 0;
-        for packet in slab.run(run) {
-            let sealed = self.seal(anchor, slab, packet, link, egress.buffer(), counters);
-            segment = segment.max(sealed);
+        let packets = slab.run(run);
+        // Those of one run have descriptors of one length.
+        let described = packets.first().is_some_and(SlabPacket::is_described);
+        if described && self.dependency.is_some() {
+            for packet in packets {
+                let out = egress.buffer();
+                segment =
+                    segment.max(self.seal_described(anchor, slab, packet, link, out, counters));
+            }
+        } else {
+            for packet in packets {
+                segment =
+                    segment.max(self.seal(anchor, slab, packet, link, egress.buffer(), counters));
+            }
         }
         // Sound is neither paced nor adapted.
         if self.is_video() {
@@ -324,19 +324,71 @@ impl Subscription {
             }
         }
         let sealed = out.len() - before;
-        self.next_index = self.next_index.max(index + 1);
         self.pictures.note(&packet.picture, anchor.picture);
-        self.octets += payload.len() as u64;
-        self.packets += 1;
-        counters.packets_out += 1;
-        counters.bytes_out += sealed as u64;
-        counters.padding_bytes += u64::from(packet.pad);
+        self.note_sealed(index, payload.len(), sealed, packet.pad, counters);
         sealed
     }
 
+    /// The same for a packet with a dependency descriptor, which goes out with it. Its picture has no other numbers to rewrite.
+    fn seal_described(
+        &mut self,
+        anchor: &Anchor,
+        slab: &Slab,
+        packet: &SlabPacket,
+        link: &mut Link<'_>,
+        out: &mut Vec<u8>,
+        counters: &mut Counters,
+    ) -> usize {
+        let index = anchor.index(packet);
+        let payload = slab.payload(packet);
+        let (fixed, wide) = (self.header(anchor, slab, packet, index), self.wide_number(link));
+        let descriptor = self.descriptor(anchor, slab.descriptor(packet));
+        let padding = &PADDING[packet.pad as usize][..packet.pad as usize];
+        let before = out.len();
+        with_header(fixed, wide, descriptor, |header| {
+            link.sender.seal_rtp(header, payload, padding, index, out);
+        });
+        let sealed = out.len() - before;
+        if let Some(number) = descriptor.and_then(|descriptor| frame_number(descriptor.bytes)) {
+            self.pictures.note_frame(number.wrapping_add(anchor.frame_shift));
+        }
+        self.note_sealed(index, payload.len(), sealed, packet.pad, counters);
+        sealed
+    }
+
+    #[inline]
+    fn note_sealed(
+        &mut self,
+        index: u64,
+        payload: usize,
+        sealed: usize,
+        pad: u8,
+        counters: &mut Counters,
+    ) {
+        self.next_index = self.next_index.max(index + 1);
+        self.octets += payload as u64;
+        self.packets += 1;
+        counters.packets_out += 1;
+        counters.bytes_out += sealed as u64;
+        counters.padding_bytes += u64::from(pad);
+    }
+
     /// The next transport-wide number, with the id of its extension.
-    fn wide_number(&self, link: &mut Link<'_>) -> Option<(u8, u16)> {
+    fn wide_number(&self, link: &mut Link<'_>) -> Option<Wide> {
         Some((self.transport_cc?, link.downlink.as_mut()?.take_number()))
+    }
+
+    /// A packet's descriptor for this viewer, if it has one and the viewer reads it.
+    fn descriptor<'s>(&self, anchor: &Anchor, bytes: &'s [u8]) -> Option<Descriptor<'s>> {
+        if bytes.is_empty() {
+            return None;
+        }
+        Some(Descriptor { id: self.dependency?, bytes, shift: anchor.frame_shift })
+    }
+
+    /// What of its target this viewer can make use of.
+    fn usable_target(&self, codec: Codec) -> Point {
+        self.target.usable(codec, self.dependency.is_some())
     }
 
     fn header(&self, anchor: &Anchor, slab: &Slab, packet: &SlabPacket, index: u64) -> FixedHeader {
@@ -384,10 +436,10 @@ impl Subscription {
         let newest = head.unwrap_or(slab.timestamp);
         let squeezed = newest.wrapping_sub(slab.timestamp) / REPLAY_SQUEEZE;
         let elapsed = self.last_sent.map_or(0, |at| now.saturating_duration_since(at).as_micros());
-        let ticks = (elapsed as u64 * u64::from(self.clock_rate) / 1_000_000) as u32;
+        let ticks = (elapsed as u64 * u64::from(self.clock_rate()) / 1_000_000) as u32;
         let timestamp = self.last_timestamp.wrapping_add(ticks.max(squeezed + 1));
         let sound = slab.codec == Codec::Opus;
-        let point = self.target.usable(slab.codec);
+        let point = self.usable_target(slab.codec);
         let mut picture = self.pictures.shift_to(&first.picture);
         picture.picture_id = picture.picture_id.wrapping_add(slab.cut.pictures(point));
         let skipped = slab.cut.skipped(point) as i64;
@@ -405,6 +457,8 @@ impl Subscription {
             timestamp_offset: timestamp.wrapping_sub(newest),
             replayed_to: head,
             picture,
+            // Template ids need no such shift: a viewer begins with a key frame, whose first packet has the templates.
+            frame_shift: self.pictures.frame_shift_to(frame_number(slab.descriptor(first))),
         };
         self.anchor = Some(anchor);
         self.past = None;
@@ -413,17 +467,28 @@ impl Subscription {
         Ok(anchor)
     }
 
-    /// The peer answered again. Other payload types are another stream: an index keeps its bytes.
+    /// The peer answered again. Other payload types, or descriptors where there were none, are another stream: an index keeps
+    /// its bytes.
     pub fn renegotiate(&mut self, track: &TrackOut) {
         let types = payload_types(track);
-        let same = types == self.payload_types && track.rtx_ssrc == self.rtx_ssrc;
-        (self.payload_types, self.rtx_ssrc) = (types, track.rtx_ssrc);
+        let same = types == self.payload_types
+            && rtx_ssrc(track) == self.rtx_ssrc
+            && track.dependency == self.dependency;
+        (self.payload_types, self.rtx_ssrc) = (types, rtx_ssrc(track));
+        self.dependency = track.dependency;
         self.transport_cc = track.wide_id();
         self.anchor = self.anchor.filter(|_| same);
     }
 
     const fn is_video(&self) -> bool {
-        self.clock_rate == VIDEO_CLOCK_RATE
+        matches!(self.kind, MediaKind::Video)
+    }
+
+    const fn clock_rate(&self) -> u32 {
+        match self.kind {
+            MediaKind::Audio => Codec::Opus.clock_rate(),
+            MediaKind::Video => VIDEO_CLOCK_RATE,
+        }
     }
 
     /// Whether sound goes out in RED from the next packet on, where the viewer can read it.
@@ -455,6 +520,13 @@ impl Subscription {
         self.anchor.map_or(self.target, |anchor| anchor.point)
     }
 
+    /// Whether it waits for a sharper picture than it takes of the present source.
+    #[must_use]
+    pub fn wants_sharper(&self) -> bool {
+        self.anchor
+            .is_some_and(|anchor| self.usable_target(anchor.codec).spatial > anchor.point.spatial)
+    }
+
     /// Whether a sender report should follow the packets just sent: the first after an anchor, so
     /// that the player can line up audio and video at once.
     pub fn take_report_due(&mut self) -> bool {
@@ -473,7 +545,7 @@ impl Subscription {
         let anchor = self.anchor.filter(|anchor| anchor.publication == publication)?;
         let micros = age.as_micros() as u64;
         let ntp = clock.ntp.wrapping_add(((micros as u128) << 32).div_euclid(1_000_000) as u64);
-        let ticks = micros * u64::from(self.clock_rate) / 1_000_000;
+        let ticks = micros * u64::from(self.clock_rate()) / 1_000_000;
         let rtp = clock.rtp.wrapping_add(ticks as u32).wrapping_add(anchor.timestamp_offset);
         self.reported = Some(((ntp >> 16) as u32, now));
         Some(SenderInfo {

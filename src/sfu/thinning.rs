@@ -29,12 +29,12 @@ impl Point {
     /// Everything.
     pub const ALL: Self = Self { spatial: TOP, temporal: TOP };
 
-    /// What viewers can make use of in a stream of this codec. Of AV1 the lowest spatial layer: viewers get no dependency
-    /// descriptor, and without one Chromium (156) shows nothing of pictures that have more than one.
+    /// What a viewer can make use of in a stream of this codec. Of AV1 without dependency descriptors the lowest spatial
+    /// layer: Chromium (156) shows nothing of pictures that have more than one.
     #[must_use]
-    pub const fn usable(self, codec: Codec) -> Self {
+    pub const fn usable(self, codec: Codec, reads_descriptors: bool) -> Self {
         match codec {
-            Codec::Av1 => Self { spatial: 0, ..self },
+            Codec::Av1 if !reads_descriptors => Self { spatial: 0, ..self },
             _ => self,
         }
     }
@@ -69,8 +69,8 @@ pub struct PacketLayers {
     pub switch_up: Option<SwitchUp>,
     /// It begins the frame of its spatial layer.
     pub begins_frame: bool,
-    /// That frame needs no picture before it.
-    pub intra: bool,
+    /// Spatial layers, one bit each, that who takes its frame can take from here on.
+    pub opens: u8,
     /// It ends the frame of its spatial layer.
     pub ends_frame: bool,
 }
@@ -97,7 +97,11 @@ impl PacketLayers {
                 temporal,
                 switch_up: up(temporal, TOP),
                 begins_frame: facts.frame_start,
-                intra: !facts.inter_predicted,
+                // A frame that needs no picture before it opens its own layer.
+                opens: match facts.spatial_id {
+                    Some(spatial) if facts.frame_start && !facts.inter_predicted => 1 << spatial,
+                    _ => 0,
+                },
                 ends_frame: facts.frame_end,
             },
             // Its payload names layers in the first packet of an OBU only.
@@ -108,9 +112,9 @@ impl PacketLayers {
                     spatial: frame.spatial,
                     temporal: frame.temporal,
                     switch_up: (to > from).then_some(SwitchUp { from, to }),
+                    opens: frame.opens,
                     begins_frame: frame.first,
                     ends_frame: frame.last,
-                    ..Self::default()
                 }
             }),
             Codec::H264 | Codec::Opus => Self::default(),
@@ -155,8 +159,8 @@ pub struct Cut {
     late: bool,
     /// The first packet is the first of its picture, and not just the first that arrived.
     begins: bool,
-    /// Spatial levels, one bit each, that begin here without a picture before them.
-    intra: u8,
+    /// Spatial levels, one bit each, that who takes the ones below can take from here on.
+    opens: u8,
     switch_up: Option<SwitchUp>,
 }
 
@@ -208,7 +212,7 @@ impl Cut {
         for end in self.ends.iter_mut().skip(layers.spatial.into()) {
             *end += 1;
         }
-        self.intra |= u8::from(layers.intra && layers.begins_frame) << layers.spatial;
+        self.opens |= layers.opens;
         self.switch_up = match (self.switch_up, layers.switch_up) {
             (_, up) if first => up,
             (Some(a), Some(b)) => Some(SwitchUp { from: a.from.max(b.from), to: a.to.min(b.to) }),
@@ -230,8 +234,8 @@ impl Cut {
     }
 
     /// Where a viewer at `present` that wants `target` goes with this slab, which begins a picture (`key_frame`: one that
-    /// needs nothing before it). Down at once; up in time where the stream says so, up in space where no frame needs one
-    /// that was not taken.
+    /// needs nothing before it). Down at once; up in time where the stream says so, up in space where no frame from there on needs
+    /// one that was not taken: with AV1 where the frame of a lower layer says so.
     #[must_use]
     pub fn step(&self, present: Point, target: Point, key_frame: bool) -> Point {
         if key_frame {
@@ -240,7 +244,7 @@ impl Cut {
         let up = self.switch_up.filter(|up| present.temporal >= up.from);
         let reachable = up.map_or(present.temporal, |up| up.to.max(present.temporal));
         let begun = (present.spatial + 1..=target.spatial)
-            .take_while(|spatial| self.intra >> spatial & 1 == 1)
+            .take_while(|spatial| self.opens >> spatial & 1 == 1)
             .last();
         Point {
             spatial: target.spatial.min(begun.unwrap_or(present.spatial)),

@@ -294,6 +294,65 @@ fn every_real_viewer_is_understood() {
     }
 }
 
+/// The dependency descriptor's line under this id, for this direction.
+fn described(id: &str) -> String {
+    let name =
+        "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
+    format!("a=extmap:{id} {name}\r\n")
+}
+
+const MIXED: &str = "a=extmap-allow-mixed\r\n";
+
+#[test]
+fn dependency_descriptors_go_to_viewers_who_take_av1_and_both_forms_of_header_extensions() {
+    let offer = WatchOffer::new(0, true, &mut counting_ssrcs());
+    let sdp = offer.offer(&Ours::new().local());
+    assert_eq!(sdp.matches(&described("4")).count(), 2, "in each video slot");
+    assert_eq!(sdp.matches(MIXED).count(), 2);
+    let text = file("watch-answer", "chromium-0");
+    let taken = |text: &str, lines: &str| {
+        let text = text.replace("a=mid:v0\r\n", &format!("a=mid:v0\r\n{lines}"));
+        let answer = offer.parse_answer(&text).expect("an answer");
+        assert_eq!(answer.tracks[2].dependency, None, "the other slot says nothing of it");
+        answer.tracks[1].dependency
+    };
+    let both = format!("{MIXED}{}", described("4"));
+    assert_eq!(taken(&text, &both), Some(4));
+    assert_eq!(taken(&text, &described("4")), None, "it cannot read a key frame's");
+    assert_eq!(taken(&text, MIXED), None);
+    assert_eq!(taken(&text, &format!("{MIXED}{}", described("5"))), None, "not as it was offered");
+    assert_eq!(taken(&text, &format!("{MIXED}{}", described("4/sendonly"))), None);
+    assert_eq!(taken(&text, &format!("{MIXED}{}", described("4/recvonly"))), Some(4));
+    assert_eq!(taken(&text.replace("AV1/90000", "AVX/90000"), &both), None, "no AV1");
+}
+
+#[test]
+fn a_player_that_offers_to_read_dependency_descriptors_gets_them_under_its_own_number() {
+    let text = file("whep", "chromium-recv");
+    let answer = |text: &str| {
+        let offer = WhepOffer::parse(text).expect("Chromium's offer");
+        let ours = Ours::new();
+        offer.answer(&ours.local(), DtlsPreference::Client, Seat::HOST, &mut counting_ssrcs())
+    };
+    let plain = answer(&text);
+    assert!(plain.tracks.iter().all(|track| track.dependency.is_none()));
+    assert!(!plain.sdp.contains("extmap-allow-mixed"));
+    let video = text.find("m=video").expect("video");
+    let (before, video) = text.split_at(video);
+    let asks = |before: &str| {
+        let line = video.find("a=extmap:").expect("an extension");
+        let (head, tail) = video.split_at(line);
+        answer(&format!("{before}{head}{}{tail}", described("12")))
+    };
+    let taken = asks(before);
+    let ids: Vec<_> = taken.tracks.iter().map(|track| track.dependency).collect();
+    assert_eq!(ids, [None, Some(12)]);
+    assert!(taken.sdp.contains(&described("12")) && taken.sdp.contains(MIXED));
+    let refused = asks(&before.replace(MIXED, ""));
+    assert!(refused.tracks.iter().all(|track| track.dependency.is_none()));
+    assert!(!refused.sdp.contains(&described("12")));
+}
+
 #[test]
 fn an_answer_to_another_offer_is_refused() {
     let text = file("watch-answer", "chromium-2");

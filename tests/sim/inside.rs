@@ -95,11 +95,12 @@ struct Case {
     top: u8,
 }
 
-const CASES: [Case; 2] = [
+const CASES: [Case; 3] = [
     // 0.3, 0.5 and 1.1 Mbit/s.
     Case { inside: Inside::Temporal, packets: 5, narrow: (700_000, 18, 0), top: 0 },
     // 0.2, 0.7 and 1.6 Mbit/s, half of it for half the frames.
     Case { inside: Inside::Svc, packets: 7, narrow: (600_000, 18, 1), top: 2 },
+    Case { inside: Inside::Described, packets: 7, narrow: (600_000, 18, 1), top: 2 },
 ];
 
 #[test]
@@ -124,7 +125,9 @@ fn a_narrow_network_gets_fewer_frames_then_a_smaller_picture_and_all_again_when_
         let now = world.now;
         world.links[narrowed].down.set(now, Conditions { rate_bps: Some(rate), ..wide });
         let narrow = watch(&mut world, narrowed, Duration::from_secs(12));
-        let fits = |seen: &&Seen| seen.fps <= fps + 2 && seen.spatial <= spatial;
+        // A smaller picture than that fits at any rate.
+        let fits =
+            |seen: &&Seen| seen.spatial < spatial || seen.spatial == spatial && seen.fps <= fps + 2;
         let down = narrow.iter().find(fits).expect("less");
         assert!(down.at <= Duration::from_millis(2_000), "{narrow:?}");
         let settled = &narrow[8..];
@@ -137,6 +140,11 @@ fn a_narrow_network_gets_fewer_frames_then_a_smaller_picture_and_all_again_when_
         let last = again.iter().rposition(|seen| !all(seen)).map_or(0, |at| at + 1);
         assert!(again.get(last).is_some_and(|seen| seen.at <= Duration::from_secs(8)), "{again:?}");
 
+        let numbers: Vec<u16> =
+            world.peers[narrowed].watch().frame_numbers.values().copied().collect();
+        assert_eq!(numbers.is_empty(), case.inside != Inside::Described);
+        let backwards = |pair: &&[u16]| pair[1].wrapping_sub(pair[0]) > 0x7fff;
+        assert_eq!(numbers.windows(2).find(backwards), None, "frame numbers only rise");
         let share = with_references(&world, narrowed);
         assert!(share > 0.95, "{share} of its frames have their references");
         assert_eq!(with_references(&world, other), 1.0);

@@ -11,6 +11,9 @@ use rtc_srtp::context::Context;
 
 use super::reporter::Reporter;
 
+#[path = "described.rs"]
+mod described;
+
 const NACK_INTERVAL: Duration = Duration::from_millis(20);
 /// What libwebrtc takes at these rates.
 const FEEDBACK_INTERVAL: Duration = Duration::from_millis(60);
@@ -21,6 +24,9 @@ pub const RTX_PT: u8 = 97;
 /// The same of VP9.
 pub const VP9_PT: u8 = 98;
 pub const VP9_RTX_PT: u8 = 99;
+/// The same of AV1.
+pub const AV1_PT: u8 = 102;
+pub const AV1_RTX_PT: u8 = 103;
 pub const SOUND_PT: u8 = 111;
 /// Sound in RED (RFC 2198).
 pub const RED_PT: u8 = 63;
@@ -31,6 +37,8 @@ pub const TRANSPORT_CC: u8 = 3;
 /// Header extension ids of a simulcast layer's name, and of the layer that a packet repairs.
 pub const RID: u8 = 4;
 pub const REPAIRED_RID: u8 = 5;
+/// Header extension id of the dependency descriptor.
+pub const DEPENDENCY: u8 = 6;
 
 /// Layers inside the stream, in the pattern T0 T2 T1 T2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +48,8 @@ pub enum Inside {
     Temporal,
     /// VP9: three spatial ones as well, of one packet, two, and all others.
     Svc,
+    /// The same of AV1.
+    Described,
 }
 
 pub enum Media {
@@ -101,6 +111,8 @@ pub struct Watch {
     pub rtx_ssrc: u32,
     pub received: BTreeMap<i64, Vec<u8>>,
     pub timestamps: BTreeMap<i64, u32>,
+    /// Frame numbers of their descriptors.
+    pub frame_numbers: BTreeMap<i64, u16>,
     pub repaired: u32,
     highest: Option<i64>,
     next_nack: Option<Instant>,
@@ -213,12 +225,22 @@ impl Publish {
             let header = FixedHeader {
                 padding: false,
                 marker: i + 1 == packets,
-                payload_type: if self.inside == Some(Inside::Svc) { VP9_PT } else { VIDEO_PT },
+                payload_type: match self.inside {
+                    Some(Inside::Svc) => VP9_PT,
+                    Some(Inside::Described) => AV1_PT,
+                    _ => VIDEO_PT,
+                },
                 sequence: self.sequence,
                 timestamp: self.timestamp,
                 ssrc: self.ssrc,
             };
-            let mut packet = self.headed(header, RID);
+            let mut packet = if self.inside == Some(Inside::Described) {
+                let temporal = self.temporal();
+                let told = described::descriptor(self.frame, temporal, i, packets, key_frame);
+                described::headed(header, &mut self.transport_sequence, &told)
+            } else {
+                self.headed(header, RID)
+            };
             let descriptor = self.descriptor(i, key_frame);
             let mut payload = described(&descriptor, self.frame, i, packets);
             if let (1, Some(len)) = (i, self.second) {
@@ -235,11 +257,15 @@ impl Publish {
         self.frame += 1;
     }
 
+    fn temporal(&self) -> u8 {
+        [0, 2, 1, 2][self.since_key_frame as usize % 4]
+    }
+
     /// The payload descriptor of a frame's packet, and the first byte behind it.
     fn descriptor(&self, packet: u16, key_frame: bool) -> Vec<u8> {
         let start = packet == 0;
         let [high, low] = ((self.frame as u16 & 0x7fff) | 0x8000).to_be_bytes();
-        let temporal = [0, 2, 1, 2][self.since_key_frame as usize % 4];
+        let temporal = self.temporal();
         let tl0 = (self.since_key_frame / 4) as u8;
         let first = 0x80 | (u8::from(start) << 4);
         let inter = u8::from(!(key_frame && start));
@@ -257,14 +283,11 @@ impl Publish {
                 let sync = u8::from(temporal > 0) << 5;
                 vec![first, 0xe0, high, low, tl0, temporal << 6 | sync, inter]
             }
+            Some(Inside::Described) => described::head(temporal, packet, self.packets, key_frame),
             Some(Inside::Svc) => {
-                let (spatial, begin, end) = match packet {
-                    0 => (0, 0, 0),
-                    1 | 2 => (1, 1, 2),
-                    _ => (2, 3, self.packets - 1),
-                };
+                let (spatial, first, last) = described::place(packet, self.packets);
                 let predicted = u8::from(!key_frame) << 6;
-                let bounds = u8::from(packet == begin) << 3 | u8::from(packet == end) << 2;
+                let bounds = u8::from(first) << 3 | u8::from(last) << 2;
                 let layers = temporal << 5 | 0x10 | spatial << 1 | u8::from(spatial > 0);
                 let header = if key_frame { 0x82 } else { 0x86 };
                 vec![0xa0 | predicted | bounds, high, low, layers, tl0, header]
@@ -345,7 +368,10 @@ impl Publish {
             ssrc: self.rtx_ssrc,
         };
         self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
-        let mut packet = self.headed(rtx, REPAIRED_RID);
+        let mut packet = match header.extensions(&original).find(DEPENDENCY) {
+            Some(told) => described::headed(rtx, &mut self.transport_sequence, told),
+            None => self.headed(rtx, REPAIRED_RID),
+        };
         packet.extend_from_slice(&sequence.to_be_bytes());
         packet.extend_from_slice(header.payload(&original));
         out.push_back(seal.encrypt_rtp(&packet).unwrap().to_vec());
@@ -420,11 +446,11 @@ impl Watch {
             reporter.note(packet.len(), first_time.then_some(header.sequence));
         }
         let (sequence, payload, repaired) = if header.ssrc == self.rtx_ssrc {
-            assert!(matches!(header.payload_type, RTX_PT | VP9_RTX_PT));
+            assert!(matches!(header.payload_type, RTX_PT | VP9_RTX_PT | AV1_RTX_PT));
             (u16::from_be_bytes([payload[0], payload[1]]), &payload[2..], true)
         } else {
             assert_eq!(header.ssrc, self.ssrc);
-            assert!(matches!(header.payload_type, VIDEO_PT | VP9_PT));
+            assert!(matches!(header.payload_type, VIDEO_PT | VP9_PT | AV1_PT));
             (header.sequence, payload, false)
         };
         let unwrapped = match self.highest {
@@ -439,6 +465,14 @@ impl Watch {
             self.repaired += 1;
         }
         self.timestamps.insert(unwrapped, header.timestamp);
+        let descriptor = header.extensions(packet).find(DEPENDENCY);
+        if matches!(header.payload_type, AV1_PT | AV1_RTX_PT) && !payload.is_empty() {
+            let number = described::check(descriptor, payload);
+            let before = self.frame_numbers.insert(unwrapped, number);
+            assert!(before.is_none_or(|before| before == number), "a repair is of the same frame");
+        } else {
+            assert_eq!(descriptor, None, "for AV1 alone");
+        }
         self.key_frame_seen |= !payload.is_empty() && facts(payload).3;
         self.asked_at.get_or_insert(now);
         self.next_nack.get_or_insert(now + NACK_INTERVAL);
@@ -544,28 +578,38 @@ pub fn facts(payload: &[u8]) -> (u32, u16, u16, bool) {
     let vp9 = payload[0] & 0x20 != 0;
     let behind = match payload[1] {
         _ if vp9 => 6,
+        _ if is_av1(payload) => 3,
         // As the server tells it: picture numbers, and the temporal id is there but does not count.
         0xd0 => 7,
         _ => 5,
     };
     let header = payload[behind - 1];
-    let sized = !vp9 && payload[behind + 2..behind + 5] == [0x9d, 0x01, 0x2a];
+    let sized = !vp9 && !is_av1(payload) && payload[behind + 2..behind + 5] == [0x9d, 0x01, 0x2a];
     let behind = if sized { behind + 9 } else { behind };
     let word = |at: usize| u16::from_be_bytes([payload[behind + at], payload[behind + at + 1]]);
     let frame = u32::from(word(0)) << 16 | u32::from(word(2));
     assert!(payload[behind + 8..].iter().all(|b| *b == frame as u8), "the filler arrived as sent");
     let key_frame = if vp9 {
         payload[0] & 0x08 != 0 && payload[3] >> 1 & 7 == 0 && header == 0x82
+    } else if is_av1(payload) {
+        payload[0] & 0x08 != 0
     } else {
         header & 1 == 0 && payload[0] & 0x10 != 0
     };
     (frame, word(4), word(6), key_frame)
 }
 
+/// The first bit of a descriptor of VP8 or VP9 is one here; that of AV1's aggregation header is none.
+fn is_av1(payload: &[u8]) -> bool {
+    payload[0] & 0x80 == 0
+}
+
 /// (spatial, temporal) layer of a received payload with layers inside.
 #[allow(dead_code, reason = "for the simulation")]
 pub fn layers(payload: &[u8]) -> (u8, u8) {
-    if payload[0] & 0x20 != 0 {
+    if is_av1(payload) {
+        (payload[2] >> 3 & 3, payload[2] >> 5)
+    } else if payload[0] & 0x20 != 0 {
         (payload[3] >> 1 & 7, payload[3] >> 5)
     } else {
         (0, payload[5] >> 6)

@@ -1,4 +1,4 @@
-//! What peers negotiated: one seat's video (VP8, VP9) and sound (Opus), as sent in and as sent out.
+//! What peers negotiated: one seat's video (VP8, VP9, AV1) and sound (Opus), as sent in and as sent out.
 
 use greenroom::rtp::track::{
     Codec, CodecParameters, ExtensionIds, FeedbackKinds, TrackIn, TrackOut,
@@ -6,7 +6,8 @@ use greenroom::rtp::track::{
 use signaling::media::{MediaKind, Seat};
 
 use super::media::{
-    RED_PT, REPAIRED_RID, RID, RTX_PT, SOUND_PT, TRANSPORT_CC, VIDEO_PT, VP9_PT, VP9_RTX_PT,
+    AV1_PT, AV1_RTX_PT, DEPENDENCY, RED_PT, REPAIRED_RID, RID, RTX_PT, SOUND_PT, TRANSPORT_CC,
+    VIDEO_PT, VP9_PT, VP9_RTX_PT,
 };
 
 fn vp8() -> CodecParameters {
@@ -15,6 +16,10 @@ fn vp8() -> CodecParameters {
 
 fn vp9() -> CodecParameters {
     CodecParameters { codec: Codec::Vp9, pt: VP9_PT, rtx_pt: Some(VP9_RTX_PT), red_pt: None }
+}
+
+fn av1() -> CodecParameters {
+    CodecParameters { codec: Codec::Av1, pt: AV1_PT, rtx_pt: Some(AV1_RTX_PT), red_pt: None }
 }
 
 fn opus() -> CodecParameters {
@@ -31,8 +36,12 @@ pub fn video_in(ssrc: u32) -> TrackIn {
     TrackIn {
         mid: "1".to_owned(),
         kind: MediaKind::Video,
-        codecs: vec![vp8(), vp9()],
-        extensions: ExtensionIds { transport_cc: Some(TRANSPORT_CC), ..ExtensionIds::default() },
+        codecs: vec![vp8(), vp9(), av1()],
+        extensions: ExtensionIds {
+            transport_cc: Some(TRANSPORT_CC),
+            dependency: Some(DEPENDENCY),
+            ..ExtensionIds::default()
+        },
         feedback: FeedbackKinds {
             nack: true,
             pli: true,
@@ -98,6 +107,7 @@ pub fn slots_out(seat: Seat, ssrc: u32) -> Vec<TrackOut> {
         rtx_ssrc: None,
         codecs: vec![opus()],
         transport_cc: None,
+        dependency: None,
     };
     let video = TrackOut {
         seat,
@@ -105,8 +115,9 @@ pub fn slots_out(seat: Seat, ssrc: u32) -> Vec<TrackOut> {
         mid: format!("v{}", seat.0),
         ssrc,
         rtx_ssrc: Some(ssrc + 1),
-        codecs: vec![vp8(), vp9()],
+        codecs: vec![vp8(), vp9(), av1()],
         transport_cc: Some(TRANSPORT_CC),
+        dependency: Some(DEPENDENCY),
     };
     vec![sound, video]
 }

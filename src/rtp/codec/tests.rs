@@ -205,7 +205,7 @@ fn patching_keeps_the_width_and_wraps() {
     patch(&mut narrow, &found, PictureShift { picture_id: 2, tl0_pic_idx: 3 });
     assert_eq!(narrow, [0x90, 0x80, 0x01, 0x01]);
 
-    let back = PictureShift { picture_id: 2_u16.wrapping_neg(), tl0_pic_idx: 0 };
+    let back = PictureShift { picture_id: 2_u16.wrapping_neg(), ..PictureShift::default() };
     let found = facts(Codec::Vp8, &narrow);
     patch(&mut narrow, &found, back);
     assert_eq!(narrow, [0x90, 0x80, 0x7f, 0x01]);

@@ -16,15 +16,27 @@ fn read(reader: &mut Reader, data: &[u8]) -> Dependency {
     reader.read(data).expect("well formed").expect("a known template")
 }
 
+fn sizes(reader: &Reader) -> Vec<Option<PictureSize>> {
+    let sizes = reader.sizes().copied().unwrap_or_default();
+    sizes.into_iter().take_while(Option::is_some).collect()
+}
+
 #[test]
 fn three_temporal_layers_of_chromium() {
     let mut reader = Reader::default();
     assert_eq!(reader.read(&BEHIND[0]), Ok(None), "nothing is known before the key frame");
     let key_frame = read(&mut reader, &KEY_FRAME);
-    let expected =
-        Dependency { first: true, last: true, number: 1, spatial: 0, temporal: 0, switch_up_to: 2 };
+    let expected = Dependency {
+        first: true,
+        last: true,
+        number: 1,
+        spatial: 0,
+        temporal: 0,
+        switch_up_to: 2,
+        opens: 0,
+    };
     assert_eq!(key_frame, expected);
-    assert_eq!(reader.lowest_size(), PictureSize::new(640, 360));
+    assert_eq!(sizes(&reader), [PictureSize::new(640, 360)]);
     let layers = BEHIND.map(|data| {
         let frame = read(&mut reader, &data);
         (frame.number, frame.temporal, frame.switch_up_to)
@@ -43,14 +55,20 @@ const TWO_SPATIAL: [u8; 33] = [
 #[test]
 fn two_spatial_layers_of_chromium() {
     let mut reader = Reader::default();
-    assert_eq!(reader.lowest_size(), None);
+    assert_eq!(sizes(&reader), []);
     let lower = read(&mut reader, &TWO_SPATIAL);
-    assert_eq!((lower.spatial, lower.temporal), (0, 0));
-    assert_eq!(reader.lowest_size(), PictureSize::new(320, 180));
+    assert_eq!((lower.spatial, lower.temporal, lower.opens), (0, 0, 0b10));
+    assert_eq!(sizes(&reader), [PictureSize::new(320, 180), PictureSize::new(640, 360)]);
     let upper = read(&mut reader, &[0xc4, 0, 2]);
     assert_eq!((upper.spatial, upper.temporal, upper.first, upper.last), (1, 0, true, true));
     let high = read(&mut reader, &[0xc2, 0, 3]);
-    assert_eq!((high.spatial, high.temporal), (0, 1));
+    assert_eq!((high.spatial, high.temporal, high.opens), (0, 1, 0));
+    let next = read(&mut reader, &[0xc1, 0, 5]);
+    assert_eq!(
+        (next.spatial, next.temporal, next.opens),
+        (0, 0, 0),
+        "the upper layer needs its own before"
+    );
 }
 
 #[test]
@@ -127,6 +145,19 @@ fn structures_that_contradict_themselves_are_refused_and_forgotten() {
     assert!(refused(&structure(&layers("00", 64), &all(64))));
 }
 
+#[test]
+fn frame_numbers_are_shifted_in_place_and_wrap() {
+    let mut data = TWO_SPATIAL;
+    shift_frame_number(&mut data, u16::MAX);
+    assert_eq!(frame_number(&data), Some(0));
+    shift_frame_number(&mut data, u16::MAX);
+    assert_eq!(frame_number(&data), Some(u16::MAX));
+    assert_eq!((data[0], &data[3..]), (TWO_SPATIAL[0], &TWO_SPATIAL[3..]));
+    let mut short = [0xc0, 7];
+    shift_frame_number(&mut short, 1);
+    assert_eq!((frame_number(&short), short), (None, [0xc0, 7]));
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_read_within_bounds(
@@ -141,6 +172,7 @@ proptest! {
             if let Ok(Some(frame)) = reader.read(&packet) {
                 prop_assert!(frame.spatial < MAX_SPATIAL && frame.temporal < MAX_TEMPORAL);
                 prop_assert!((frame.temporal..MAX_TEMPORAL).contains(&frame.switch_up_to));
+                prop_assert_eq!(frame.opens & ((2 << frame.spatial) - 1), 0);
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::SdpError;
 use super::parse::{Description, Section, values};
 use super::payloads::Payload;
-use crate::rtp::track::{ExtensionIds, MAX_LAYERS};
+use crate::rtp::track::{Codec, ExtensionIds, MAX_LAYERS};
 use signaling::media::MediaKind;
 
 /// Direction of an m-line (RFC 8866).
@@ -105,6 +105,14 @@ fn extmaps<'s, 'a: 's>(
     })
 }
 
+/// The id under which a receiver of this m-line takes the extension of this name.
+fn taken_id(description: &Description<'_>, section: &Section<'_>, uri: &str) -> Option<u8> {
+    let taken = |(_, direction, name): &(u8, &str, &str)| {
+        *name == uri && matches!(*direction, "sendrecv" | "recvonly")
+    };
+    extmaps(description, section).find(taken).map(|(id, ..)| id)
+}
+
 /// The id under which a receiver of this m-line wants transport-wide numbers; `None` unless it reports, for
 /// one of `payloads` at least, what of them arrives.
 pub(super) fn reported_id(
@@ -113,10 +121,20 @@ pub(super) fn reported_id(
     payloads: &[Payload],
 ) -> Option<u8> {
     let reports = payloads.iter().any(|payload| payload.feedback.transport_cc);
-    let wanted = |(_, direction, name): &(u8, &str, &str)| {
-        *name == uri::TRANSPORT_CC && matches!(*direction, "sendrecv" | "recvonly")
-    };
-    extmaps(description, section).find(wanted).map(|(id, ..)| id).filter(|_| reports)
+    taken_id(description, section, uri::TRANSPORT_CC).filter(|_| reports)
+}
+
+/// The id under which a receiver of this m-line reads dependency descriptors; `None` unless it takes AV1, which alone is sent
+/// with them, and both forms of header extensions in one stream: a key frame's templates are longer than the one-byte form can
+/// carry (RFC 8285 4.1.2, 6).
+pub(super) fn described_id(
+    description: &Description<'_>,
+    section: &Section<'_>,
+    payloads: &[Payload],
+) -> Option<u8> {
+    let av1 = payloads.iter().any(|payload| payload.parameters.codec == Codec::Av1);
+    let mixed = description.value(section, "extmap-allow-mixed").is_some();
+    taken_id(description, section, uri::DEPENDENCY).filter(|_| av1 && mixed)
 }
 
 /// The rids that an m-line offers to send at once (RFC 8853), the first of each list of alternatives, at

@@ -1,6 +1,6 @@
 //! Our offer to a viewer: one data m-line and fixed slots, in one dialect for everybody.
 
-use super::media::{Direction, reported_id, usable_kind};
+use super::media::{Direction, described_id, reported_id, usable_kind};
 use super::parse::{Description, Section};
 use super::payloads::{self, Format, OPUS_PT, Payload};
 use super::peer::peer_session;
@@ -17,6 +17,10 @@ pub const MAX_MESSAGE_SIZE: usize = 16_384;
 /// Header extension id of the transport-wide number in our offers. Sound carries none: it has no stream for
 /// repairs (see `sfu::subscription`).
 const TRANSPORT_CC: u8 = 3;
+
+/// Header extension id of the dependency descriptor in our offers. Browsers put it into no answer unless it is offered: as
+/// receivers they do not ask for it.
+const DEPENDENCY: u8 = 4;
 
 /// Mid of the data m-line.
 const DATA_MID: &str = "d";
@@ -139,6 +143,7 @@ impl WatchOffer {
                 payloads: payloads_of(slot.kind),
                 extensions: ExtensionIds {
                     transport_cc: slot.transport_cc,
+                    dependency: slot.dependency,
                     ..ExtensionIds::default()
                 },
             };
@@ -201,6 +206,7 @@ impl WatchOffer {
             rtx_ssrc,
             codecs: payloads.iter().map(|payload| payload.parameters).collect(),
             transport_cc: (kind == MediaKind::Video).then_some(TRANSPORT_CC),
+            dependency: (kind == MediaKind::Video).then_some(DEPENDENCY),
         });
     }
 
@@ -292,5 +298,7 @@ fn accepted(
     let rtx_ssrc = slot.rtx_ssrc.filter(|_| has_rtx);
     let reported = reported_id(description, section, &answered);
     let transport_cc = slot.transport_cc.filter(|id| reported == Some(*id));
-    Ok(Some(TrackOut { codecs, rtx_ssrc, transport_cc, ..slot.clone() }))
+    let described = described_id(description, section, &answered);
+    let dependency = slot.dependency.filter(|id| described == Some(*id));
+    Ok(Some(TrackOut { codecs, rtx_ssrc, transport_cc, dependency, ..slot.clone() }))
 }

@@ -1,6 +1,8 @@
 //! A WHEP player's offer and our answer: we send one seat in the player's own payload types.
 
-use super::media::{Direction, check_bundle, check_rtcp_mux, reported_id, tagged, usable_kind};
+use super::media::{
+    Direction, check_bundle, check_rtcp_mux, described_id, reported_id, tagged, usable_kind,
+};
 use super::parse::{Description, Section};
 use super::payloads::{self, Payload};
 use super::peer::peer_session;
@@ -26,6 +28,8 @@ struct Wanted {
     payloads: Vec<Payload>,
     /// Id of the transport-wide number, if the player tells what of it arrives.
     transport_cc: Option<u8>,
+    /// Id of the dependency descriptor, if the player reads it.
+    dependency: Option<u8>,
 }
 
 /// Our answer and what it agreed to.
@@ -62,8 +66,10 @@ impl<'a> WhepOffer<'a> {
             if transport_cc.is_none() {
                 payloads.iter_mut().for_each(|payload| payload.feedback.transport_cc = false);
             }
+            let dependency =
+                described_id(&description, section, &payloads).filter(|_| kind == MediaKind::Video);
             if !payloads.is_empty() {
-                wanted.push(Wanted { section: index, kind, payloads, transport_cc });
+                wanted.push(Wanted { section: index, kind, payloads, transport_cc, dependency });
             }
         }
         if wanted.is_empty() {
@@ -147,6 +153,7 @@ impl Wanted {
             rtx_ssrc: has_rtx.then(&mut fresh),
             codecs: self.payloads.iter().map(|payload| payload.parameters).collect(),
             transport_cc: self.transport_cc,
+            dependency: self.dependency,
         }
     }
 
@@ -165,7 +172,11 @@ impl Wanted {
             setup: setup.as_str(),
             rtcp_rsize: section.has("rtcp-rsize"),
             payloads: &self.payloads,
-            extensions: ExtensionIds { transport_cc: self.transport_cc, ..ExtensionIds::default() },
+            extensions: ExtensionIds {
+                transport_cc: self.transport_cc,
+                dependency: self.dependency,
+                ..ExtensionIds::default()
+            },
         };
         writer.media(local, &line);
     }

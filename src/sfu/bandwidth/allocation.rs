@@ -51,6 +51,8 @@ pub struct Layers {
     /// Which of them the publisher does not send because nobody took them: their cost is what it was, and they come when they
     /// are wanted.
     pub resting: [bool; MAX_LAYERS],
+    /// Of which of them the upper spatial layers are of use only to who reads dependency descriptors.
+    pub need_descriptors: [bool; MAX_LAYERS],
 }
 
 /// What of a track a slot shows.
@@ -113,6 +115,18 @@ impl Layers {
         levels
     }
 
+    /// As they are to a viewer who reads no dependency descriptors: of streams that need them the lowest spatial layer alone.
+    #[must_use]
+    pub fn undescribed(mut self) -> Self {
+        let streams = self.bps.iter_mut().zip(&mut self.sizes).zip(self.need_descriptors);
+        for ((bps, sizes), _) in streams.filter(|(_, needs)| *needs) {
+            let lowest: [u32; LEVELS] = std::array::from_fn(|temporal| bps[temporal]);
+            bps.chunks_exact_mut(LEVELS).for_each(|points| points.copy_from_slice(&lowest));
+            *sizes = [sizes[0]; LEVELS];
+        }
+        self
+    }
+
     /// Without what rests: what a viewer who sees nothing yet can begin with.
     #[must_use]
     pub fn awake(mut self) -> Self {
@@ -137,6 +151,7 @@ impl Layers {
         let moved = |(now, then): (&[u32; POINTS], &[u32; POINTS])| now.iter().zip(then).any(far);
         self.sizes != before.sizes
             || self.resting != before.resting
+            || self.need_descriptors != before.need_descriptors
             || self.bps.iter().zip(&before.bps).any(moved)
     }
 
@@ -337,6 +352,22 @@ mod tests {
         assert!(options(half).eq([point(2, 0), point(2, 2)]), "one spatial layer, two temporal");
         let two = svc([200_000, 800_000, 800_000], [100; 3]);
         assert!(options(two).eq([point(0, 2), point(2, 2)]));
+    }
+
+    #[test]
+    fn who_reads_no_descriptors_has_the_lowest_spatial_layer_of_a_stream_that_needs_them() {
+        let inside = [sized(320, 180), sized(640, 360), sized(1280, 720)];
+        let sizes = [inside; MAX_LAYERS];
+        let av1 = Layers { sizes, need_descriptors: [true; 3], ..svc(CAMERA, [50, 100, 100]) };
+        let lowest = [(point(2, 0), 75_000), (point(2, 2), 150_000)];
+        assert_eq!(av1.undescribed().options(None), lowest, "the highest stands for all above");
+        assert_eq!(av1.undescribed().options(tile(1280, 720)), lowest);
+        assert_eq!(av1.undescribed().options(tile(16, 9)), lowest);
+        assert_eq!(av1.undescribed().size(point(2, 2)), sized(320, 180));
+        assert!(av1.options(None).len() > 2);
+        let vp9 = Layers { need_descriptors: [false; 3], ..av1 };
+        assert_eq!(vp9.undescribed(), vp9);
+        assert!(vp9.differ(&av1));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::super::egress::Egress;
 use super::super::picture::PicturePatch;
 use super::super::slab::{PublicationId, Slab, SlabPacket, SlabRing};
 use super::super::thinning::Point;
-use super::{Header, Link, PADDING, Subscription};
+use super::{Link, PADDING, Subscription, with_header};
 
 /// How much closer the frames of a replay are than they were: 33 ms become 1 ms.
 pub(super) const REPLAY_SQUEEZE: u32 = 32;
@@ -45,6 +45,8 @@ pub(super) struct Anchor {
     /// Newest incoming timestamp of the replay this source began with, if it began with one.
     pub(super) replayed_to: Option<u32>,
     pub(super) picture: PictureShift,
+    /// Added to the frame numbers of its dependency descriptors.
+    pub(super) frame_shift: u16,
 }
 
 /// What a source went through before its present operating point.
@@ -77,6 +79,8 @@ struct Stretch {
 /// What goes out for a packet: itself, or nothing in its place.
 #[derive(Clone, Copy)]
 pub(super) struct Content<'s> {
+    /// Its dependency descriptor; empty = it has none.
+    pub(super) descriptor: &'s [u8],
     pub(super) payload: &'s [u8],
     pub(super) pad: u8,
     pub(super) marker: bool,
@@ -157,6 +161,7 @@ impl Anchor {
         let first = slab.packets().first().map_or(0, |first| first.sequence);
         if packet.sequence - first >= slab.cut.taken(self.point) as u64 {
             return Content {
+                descriptor: &[],
                 payload: &[],
                 pad: 1,
                 marker: false,
@@ -165,7 +170,8 @@ impl Anchor {
         }
         let (marker, picture) = (self.marks(packet), packet.picture);
         let payload = slab.payload_behind(packet, self.skip);
-        Content { payload, pad: packet.pad, marker, picture }
+        let descriptor = slab.descriptor(packet);
+        Content { descriptor, payload, pad: packet.pad, marker, picture }
     }
 }
 
@@ -173,7 +179,7 @@ impl Subscription {
     /// Go towards the operating point that is wanted, with a slab that begins a picture. Numbers go on: what the old
     /// point would have sent next gets the number it would have had.
     pub(super) fn step(&mut self, anchor: &Anchor, slab: &Slab, counters: &mut Counters) -> Anchor {
-        let target = self.target.usable(slab.codec);
+        let target = self.usable_target(slab.codec);
         let point = slab.cut.step(anchor.point, target, slab.key_frame);
         let Some(first) = slab.packets().first().filter(|_| point != anchor.point) else {
             return *anchor;
@@ -240,9 +246,10 @@ impl Subscription {
                 timestamp: anchor.timestamp(slab.timestamp),
                 ssrc: self.ssrc,
             };
-            let header = Header::new(fixed, self.wide_number(link));
-            let out = egress.buffer();
-            link.sender.seal_rtp(header.bytes(), &[], &PADDING[1][..1], index, out);
+            let (wide, out) = (self.wide_number(link), egress.buffer());
+            with_header(fixed, wide, None, |header| {
+                link.sender.seal_rtp(header, &[], &PADDING[1][..1], index, out);
+            });
             let sealed = link.send_alone(now, start, egress, counters);
             debug_assert!(sealed > FIXED_HEADER_LEN);
             self.next_index = self.next_index.max(index + 1);

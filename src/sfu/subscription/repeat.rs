@@ -10,7 +10,7 @@ use super::super::egress::Egress;
 use super::super::repair::Repair;
 use super::super::slab::{MAX_PAYLOAD, SlabRing};
 use super::anchor::{Anchor, Content, Numbered};
-use super::{Header, Link, PADDING, Subscription};
+use super::{Link, PADDING, Subscription, with_header};
 
 /// Packets gone through for a probe: what a burst of five milliseconds at 20 Mbit/s takes, and more.
 const PROBE_REACH: u64 = 64;
@@ -126,7 +126,8 @@ impl Subscription {
         egress: &mut Egress<'_>,
         counters: &mut Counters,
     ) -> usize {
-        let Content { payload, pad, marker, picture } = *content;
+        let Content { descriptor, payload, pad, marker, picture } = *content;
+        let descriptor = self.descriptor(anchor, descriptor);
         let start = egress.begin();
         let patched = picture.apply(payload, anchor.picture);
         let head = patched.as_ref().map_or(&[][..], |head| head.bytes());
@@ -140,13 +141,15 @@ impl Subscription {
                     payload_type,
                     sequence: rtx_index as u16,
                     timestamp: anchor.timestamp(timestamp),
-                    ssrc,
+                    ssrc: ssrc.get(),
                 };
-                let header = Header::new(fixed, self.wide_number(link));
-                // RFC 4588: the original number, then the original payload.
+                // RFC 4588: the original number, then the original payload. What its header says of its frame is taken from the
+                // header of the repair.
                 let repeated = Rewritten::new(&(index as u16).to_be_bytes(), head, payload);
-                let out = egress.buffer();
-                link.sender.seal_rtp(header.bytes(), repeated.bytes(), &[], rtx_index, out);
+                let (wide, out) = (self.wide_number(link), egress.buffer());
+                with_header(fixed, wide, descriptor, |header| {
+                    link.sender.seal_rtp(header, repeated.bytes(), &[], rtx_index, out);
+                });
             }
             // The same bytes again under the same index: header, padding and payload are functions
             // of slab and anchor alone, so the nonce is not reused for anything new.
@@ -159,11 +162,12 @@ impl Subscription {
                     timestamp: anchor.timestamp(timestamp),
                     ssrc: self.ssrc,
                 };
-                let header = Header::new(fixed, None);
                 let padding = &PADDING[pad as usize][..pad as usize];
                 let repeated = Rewritten::new(&[], head, payload);
                 let out = egress.buffer();
-                link.sender.seal_rtp(header.bytes(), repeated.bytes(), padding, index, out);
+                with_header(fixed, None, descriptor, |header| {
+                    link.sender.seal_rtp(header, repeated.bytes(), padding, index, out);
+                });
             }
         }
         link.send_alone(now, start, egress, counters)

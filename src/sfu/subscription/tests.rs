@@ -19,6 +19,7 @@ use crate::rtp::codec;
 use crate::rtp::packet::RtpHeader;
 use crate::rtp::track::{CodecParameters, ExtensionIds, FeedbackKinds, TrackIn};
 
+mod described;
 mod red;
 mod streams;
 
@@ -35,6 +36,8 @@ struct Got {
     marker: bool,
     /// It came in RED.
     red: bool,
+    /// The dependency descriptor that it came with.
+    descriptor: Vec<u8>,
     payload: Vec<u8>,
 }
 
@@ -64,6 +67,7 @@ impl Viewer {
             rtx_ssrc: Some(9_000 + number),
             codecs: vec![parameters, other],
             transport_cc: Some(3),
+            dependency: (number != UNDESCRIBED).then_some(READ_AS),
         };
         Self::of(&track)
     }
@@ -112,7 +116,9 @@ impl Viewer {
                 payload.drain(..2);
             }
             let (timestamp, marker) = (header.timestamp, header.marker);
-            (sequence, Got { timestamp, marker, red: header.payload_type == RED, payload })
+            let descriptor = header.extensions(&plain).find(READ_AS).unwrap_or_default().to_vec();
+            let red = header.payload_type == RED;
+            (sequence, Got { timestamp, marker, red, descriptor, payload })
         });
         (outcome, sent.collect())
     }
@@ -171,6 +177,9 @@ struct Script {
 }
 
 const VIEWERS: usize = 3;
+/// Of the viewers the one that reads no dependency descriptors, and the header extension id of those for the others.
+const UNDESCRIBED: u32 = 2;
+const READ_AS: u8 = 9;
 const PICTURES: usize = 60;
 
 fn script(late: impl Strategy<Value = Fate> + Clone + 'static) -> impl Strategy<Value = Script> {
@@ -238,7 +247,7 @@ fn play(stream: Stream, script: &Script, rtx: bool) -> Played {
 impl Played {
     /// Numbers go on without a gap, every frame is whole and has what it needs, and every picture ends with a marker.
     fn check(&self, in_order: bool) {
-        for viewer in &self.viewers {
+        for (number, viewer) in self.viewers.iter().enumerate() {
             let numbers: Vec<u16> = viewer.got.keys().copied().collect();
             assert_eq!(numbers[0], 1_000);
             assert!(numbers.windows(2).all(|w| w[1] == w[0] + 1), "no number is missing");
@@ -255,6 +264,7 @@ impl Played {
                 );
             }
             self.check_frames(&got);
+            self.check_descriptors(&got, number == UNDESCRIBED as usize);
             if in_order && self.source.stream.codec() == Codec::Vp8 {
                 check_picture_ids(&got);
             }
@@ -272,6 +282,19 @@ impl Played {
             assert_eq!(*packets, facts.packets, "frame {frame:?} is whole");
             for needed in &facts.needs {
                 assert!(frames.contains_key(needed), "frame {frame:?} needs {needed:?}");
+            }
+        }
+    }
+
+    /// They come as they were sent to who reads them; who does not gets the lowest spatial layer where they would be needed.
+    fn check_descriptors(&self, got: &[&Got], undescribed: bool) {
+        for got in got {
+            let packet = &self.source.packets[Source::number(&got.payload)];
+            if undescribed {
+                assert!(got.descriptor.is_empty());
+                assert!(self.source.stream.codec() != Codec::Av1 || packet.spatial == 0);
+            } else {
+                assert_eq!(got.descriptor, packet.dependency);
             }
         }
     }

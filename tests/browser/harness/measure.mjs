@@ -31,11 +31,11 @@ export function frames(page, seat, ms) {
   );
 }
 
-/** Look at the host's picture, for `ms` each time, until it is as `expected`; so many times at most. */
-export async function shown(page, ms, times, expected) {
+/** Look at the picture of the host, or of another seat, for `ms` each time, until it is as `expected`; so many times at most. */
+export async function shown(page, ms, times, expected, seat = 0) {
   const all = [];
   while (all.length < times) {
-    const seen = await frames(page, 0, ms);
+    const seen = await frames(page, seat, ms);
     if (expected(seen)) return;
     all.push(seen);
   }

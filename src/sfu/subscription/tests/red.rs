@@ -22,6 +22,7 @@ fn slot(takes_red: bool) -> TrackOut {
         rtx_ssrc: None,
         codecs: vec![opus(takes_red)],
         transport_cc: None,
+        dependency: None,
     }
 }
 

@@ -18,6 +18,10 @@ pub(super) enum Stream {
     Vp9Key,
     /// Three temporal layers, told by the dependency descriptor alone.
     Av1,
+    /// Three spatial layers, each on the one below, and three temporal ones.
+    Av1Svc,
+    /// The same with prediction between spatial layers in key pictures only.
+    Av1Key,
 }
 
 /// Header extension id of the dependency descriptor.
@@ -30,20 +34,21 @@ const KEY_FRAME: [u8; 20] = [
 const TEMPLATES: [u8; 4] = [1, 3, 2, 4];
 
 impl Stream {
-    pub(super) const ALL: [Self; 4] = [Self::Vp8, Self::Vp9, Self::Vp9Key, Self::Av1];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Vp8, Self::Vp9, Self::Vp9Key, Self::Av1, Self::Av1Svc, Self::Av1Key];
 
     pub(super) const fn codec(self) -> Codec {
         match self {
             Self::Vp8 => Codec::Vp8,
             Self::Vp9 | Self::Vp9Key => Codec::Vp9,
-            Self::Av1 => Codec::Av1,
+            Self::Av1 | Self::Av1Svc | Self::Av1Key => Codec::Av1,
         }
     }
 
     pub(super) const fn spatial(self) -> u8 {
         match self {
             Self::Vp8 | Self::Av1 => 1,
-            Self::Vp9 | Self::Vp9Key => 3,
+            Self::Vp9 | Self::Vp9Key | Self::Av1Svc | Self::Av1Key => 3,
         }
     }
 }
@@ -54,7 +59,7 @@ pub(super) struct Packet {
     number: usize,
     marker: bool,
     /// Dependency descriptor in the header.
-    dependency: Vec<u8>,
+    pub(super) dependency: Vec<u8>,
     descriptor: Vec<u8>,
     /// First byte of the frame, in its first packet.
     frame: u8,
@@ -153,7 +158,7 @@ impl Source {
     ) {
         let temporal = PATTERN[place];
         let stream = self.stream;
-        let between = spatial > 0 && (key || stream == Stream::Vp9);
+        let between = spatial > 0 && (key || matches!(stream, Stream::Vp9 | Stream::Av1Svc));
         let needs = pictures
             .iter()
             .map(|needed| (*needed, spatial))
@@ -185,18 +190,29 @@ impl Source {
                     bytes
                 }
                 // Z, Y, one element, N.
-                Stream::Av1 => {
-                    let new = u8::from(first && key) << 3;
+                Stream::Av1 | Stream::Av1Svc | Stream::Av1Key => {
+                    let new = u8::from(first && key && spatial == 0) << 3;
                     vec![u8::from(!first) << 7 | u8::from(!last) << 6 | 0x10 | new]
                 }
             };
             let frame = match stream {
                 Stream::Vp8 => u8::from(!key),
                 Stream::Vp9 | Stream::Vp9Key => 0x82 | u8::from(!key) << 2,
-                Stream::Av1 => 0x30,
+                Stream::Av1 | Stream::Av1Svc | Stream::Av1Key => 0x30,
             };
             let dependency = match stream {
                 Stream::Av1 => dependency(first, last, key, place, picture),
+                Stream::Av1Svc | Stream::Av1Key => {
+                    let structure = first && key && spatial == 0;
+                    let template = spatial * 4 + if key { 0 } else { temporal + 1 };
+                    let flags = u8::from(first) << 7 | u8::from(last) << 6 | template;
+                    let [high, low] = (picture as u16 * 3 + u16::from(spatial)).to_be_bytes();
+                    let mut bytes = vec![flags, high, low];
+                    if structure {
+                        bytes.extend(templates(stream == Stream::Av1Svc));
+                    }
+                    bytes
+                }
                 _ => Vec::new(),
             };
             let marker = last && spatial + 1 == stream.spatial();
@@ -212,6 +228,30 @@ impl Source {
             });
         }
     }
+}
+
+/// Bits behind the mandatory fields of a key frame's descriptor. Of each of three spatial layers a template for key pictures and
+/// three for the temporal layers; nine decode targets, no references, no chains, no sizes. `between`: spatial layers
+/// need the one below in all pictures.
+fn templates(between: bool) -> Vec<u8> {
+    let mut bits = "10000 000000 01000".to_owned();
+    bits.push_str("00 01 01 10 00 01 01 10 00 01 01 11");
+    for (spatial, place) in (0..3).flat_map(|spatial| (0..4).map(move |place| (spatial, place))) {
+        let (key, temporal) = (place == 0, if place == 0 { 0 } else { place - 1 });
+        for (of, up_to) in (0..3).flat_map(|of| (0..3).map(move |up_to| (of, up_to))) {
+            bits.push_str(match (key, of > spatial) {
+                _ if of < spatial || up_to < temporal => "00",
+                (false, true) if between => "11",
+                (false, true) => "00",
+                (false, false) if temporal > 0 && up_to == temporal => "01",
+                _ => "10",
+            });
+        }
+    }
+    bits.push_str(&"0".repeat(12 + 3 + 1));
+    let bits: Vec<u8> = bits.bytes().filter(|bit| *bit != b' ').map(|bit| bit - b'0').collect();
+    let byte = |bits: &[u8]| bits.iter().enumerate().fold(0, |sum, (i, bit)| sum | bit << (7 - i));
+    bits.chunks(8).map(byte).collect()
 }
 
 fn dependency(first: bool, last: bool, key: bool, place: usize, picture: usize) -> Vec<u8> {
