@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { drawnCamera, LARGE, launchChromium, person } from "./harness/browsers.mjs";
+import { Theatre } from "./harness/calls.mjs";
+import { skipWithoutLink } from "./harness/link.mjs";
 import { shown } from "./harness/measure.mjs";
 import { metric } from "./harness/metrics.mjs";
 import { estimate, PLENTY, startServer } from "./harness/server.mjs";
@@ -10,6 +12,8 @@ const WITHIN_MS = 20_000;
 const SAMPLE_MS = 3000;
 /** Samples until one is as expected: pages that start take a core each. */
 const SAMPLES = 4;
+/** The same after a network changed: twenty seconds. */
+const ADAPTS_WITHIN = 7;
 /** Less than any layer takes: what is left is the cheapest. */
 const LITTLE = estimate(100_000, 100_000);
 /** The fake camera makes 30; a loaded two-core machine may lose some. */
@@ -23,6 +27,15 @@ function sendLayered(mode) {
   RTCPeerConnection.prototype.addTransceiver = function layered(track, options = {}) {
     const layers = track.kind === "video" ? { sendEncodings: [{ scalabilityMode: mode }] } : {};
     return addTransceiver.call(this, track, { ...options, ...layers });
+  };
+}
+
+/** Init script of a host: each of the simulcast layers goes out in this scalability mode. */
+function modeOfEach(mode) {
+  const { addTransceiver } = RTCPeerConnection.prototype;
+  RTCPeerConnection.prototype.addTransceiver = function layered(track, options = {}) {
+    for (const encoding of options.sendEncodings ?? []) encoding.scalabilityMode = mode;
+    return addTransceiver.call(this, track, options);
   };
 }
 
@@ -169,9 +182,31 @@ async function fitsTile(codec, prepare) {
 
 test("H.264 in layers: a viewer is sent the one that fits the tile", () => fitsTile("H264", () => {}));
 
+/** Each simulcast layer numbers its frames for itself. Chromium sends one alone where the modes are not named. */
+test("AV1 in three simulcast layers: a viewer is sent the one that fits the tile", () => fitsTile("AV1", (host) => host.addInitScript(modeOfEach, "L1T3")));
+
 for (const mode of ["L3T3", "L3T3_KEY", "S2T3"]) {
   test(`AV1 ${mode}: a viewer is sent the spatial layers that fit the tile`, () => fitsTile("AV1", (host) => host.addInitScript(sendLayered, mode)));
 }
+
+test("AV1 L2T2: a viewer is sent the lower picture while the network is narrow", { skip: skipWithoutLink() }, async () => {
+  const over = (rate) => `rate=${rate} queue=300ms delay=50ms`;
+  const theatre = await Theatre.open({ up: over("5m"), down: over("5m") });
+  try {
+    const host = await person(theatre.stageBrowser, "Hanna");
+    await host.addInitScript(sendLayered, "L2T2");
+    await host.addInitScript(sendIn, "AV1");
+    const room = await goLive(host, theatre.server.url, "Narrow");
+    const viewer = await watch(await person(theatre.viewerBrowser, "Vera"), theatre.viewerUrl, room);
+    const moves = ({ frames, maxGapMs }) => frames >= 5 * (SAMPLE_MS / 1000) && maxGapMs < MAX_GAP_MS;
+    for (const [rate, width] of [["5m", 640], ["700k", 320], ["5m", 640]]) {
+      await theatre.network.set("down", over(rate));
+      await shown(viewer, SAMPLE_MS, ADAPTS_WITHIN, (seen) => seen.width === width && moves(seen));
+    }
+  } finally {
+    await theatre.close();
+  }
+});
 
 test("AV1 L2T2: a guest who reloads the page is seen again, by the same descriptors", async () => {
   const server = await startServer(PLENTY);
@@ -180,11 +215,13 @@ test("AV1 L2T2: a guest who reloads the page is seen again, by the same descript
     const [host, guest, viewer] = [await person(chromium, "Hanna"), await person(chromium, "Gus"), await person(chromium, "Vera")];
     await guest.context().addInitScript(sendLayered, "L2T2");
     await guest.context().addInitScript(sendIn, "AV1");
-    await goLiveWithGuest(server.url, { host, guest, viewer }, "Gus");
+    const room = await goLiveWithGuest(server.url, { host, guest, viewer }, "Gus");
     // Two browsers encode here.
     const sees = () => shown(viewer, SAMPLE_MS, SAMPLES, ({ width, frames }) => width === 640 && frames >= (MIN_FPS / 2) * (SAMPLE_MS / 1000), 1);
     await sees();
-    // Its browser numbers frames from the beginning again.
+    // Who comes later begins with a key frame far from the first; the guest's browser then numbers frames from the beginning again.
+    await watch(viewer, server.url, room);
+    await sees();
     await guest.reload();
     await guest.waitForFunction(() => globalThis.greenroom?.state?.you.guest?.state === "live", null, { timeout: WITHIN_MS });
     await waitSeat(viewer, 1, "live");

@@ -64,9 +64,9 @@ fn whose_browser_answers_anew_with_descriptors_begins_anew_with_a_key_frame() {
         dependency: None,
     };
     viewer.slot.renegotiate(&track);
-    assert!(!viewer.slot.wants_sharper());
     for packet in &source.packets {
         if packet.picture == 10 && packet.spatial == 0 && packet.is_first() {
+            assert!(!viewer.slot.wants_sharper(), "it has all that it can make use of");
             track.dependency = Some(READ_AS);
             viewer.slot.renegotiate(&track);
         }
@@ -83,4 +83,24 @@ fn whose_browser_answers_anew_with_descriptors_begins_anew_with_a_key_frame() {
         .map(|picture| (picture, 0, true))
         .chain((20..30).flat_map(|picture| (0..3).map(move |spatial| (picture, spatial, false))));
     assert_eq!(seen, expected.collect());
+}
+
+#[test]
+fn who_may_take_a_sharper_picture_waits_for_a_key_frame_that_has_to_be_asked_for() {
+    let mut viewer = Viewer::new(Codec::Av1, 0, true);
+    let mut publication = publication_of(1);
+    let source = Source::new(Stream::Av1Svc, 30, &BTreeSet::from([20]));
+    viewer.slot.set_target(Point { spatial: 0, temporal: 2 });
+    for packet in &source.packets {
+        if packet.picture == 10 {
+            viewer.slot.set_target(Point::ALL);
+        }
+        let now = Instant::now();
+        let accepted = accept(&mut publication, now, &packet.bytes());
+        accepted.slabs.into_iter().flatten().for_each(|slab| viewer.receive(now, &slab));
+        let waits = (10..20).contains(&packet.picture);
+        if packet.spatial == 2 {
+            assert_eq!(viewer.slot.wants_sharper(), waits, "picture {}", packet.picture);
+        }
+    }
 }
