@@ -219,7 +219,15 @@ impl Show {
         let replaces = (form & 0x80 != 0).then(|| TransportRef(self.recent(form >> 4 & 7)));
         let transport = media.then(|| self.transport());
         let room = RoomId::new("r").expect("an id");
-        let join = RoomJoin { room, max_seats: None, dc: true, media, resume, replaces };
+        let join = RoomJoin {
+            room,
+            max_seats: None,
+            audio_top: Some(3),
+            dc: true,
+            media,
+            resume,
+            replaces,
+        };
         let (conn, id) = (ConnId(who.into()), self.id());
         let input = Input::Join { conn, id, who: identity(who), join, carrier, transport };
         self.answered(id, input);

@@ -432,6 +432,7 @@ impl Show {
                 (self.rules.views[who].0, self.rules.views[who].1) = (on, own_seat.map(|s| s.0));
                 self.on_all(&ShardCommand::SetViewer { id, backstage: on, own_seat });
             }
+            4 if byte & 4 != 0 => self.on_all(&ShardCommand::PreferVoices { id, top: byte >> 4 }),
             4 => {
                 let seat = on.then_some(seat);
                 self.on_all(&ShardCommand::SetSpeaker { room: ROOM, seat });

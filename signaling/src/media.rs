@@ -163,6 +163,8 @@ pub enum MediaCommand {
         backstage: bool,
         /// The viewer's own seat, which is never sent back to them.
         own_seat: Option<Seat>,
+        /// Sound of the loudest so many seats only, 1 to 9, the host's always among them; `None` = of all.
+        audio_top: Option<u8>,
         /// The offer.
         reply: MediaReply<String>,
     },

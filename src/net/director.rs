@@ -220,6 +220,7 @@ impl Director {
                 guest_seats,
                 backstage,
                 own_seat,
+                audio_top,
                 reply,
             } => {
                 let address = Address { id: transport, room };
@@ -228,6 +229,10 @@ impl Director {
                     Negotiation::watch(address, wish, ours(), identity, &mut rand::random)
                 });
                 self.finish_open(transport, opened, reply).await;
+                if let Some(top) = audio_top {
+                    let id = transport;
+                    self.to_owner(id, ShardCommand::PreferVoices { id, top }).await;
+                }
             }
             MediaCommand::OpenWhep { room, transport, sdp, seat, reply } => {
                 let address = Address { id: transport, room };

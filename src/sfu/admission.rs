@@ -11,11 +11,13 @@ use super::command::{Purpose, TransportSpec};
 use super::drop_reason::DropReason;
 use super::egress::{Egress, Path};
 use super::intake::Intake;
+use super::loudest::ALL;
 use super::publication::{Publication, ids, ids_of};
 use super::publisher::Publisher;
 use super::session::{Role, Session, Watcher};
 use super::slab::PublicationId;
 use super::slots::parked;
+use super::stage::Stage;
 use super::transport::{Remote, Transport, TransportEvent, TransportSetup};
 use super::{Sfu, publication_mut, session_mut};
 
@@ -43,7 +45,8 @@ impl Sfu {
                     .enumerate()
                     .map(|(i, track)| parked(index, i, track, self.random.next()))
                     .collect();
-                Role::Watch(Watcher { backstage, own_seat, views: Box::default(), slots })
+                let (top, views) = (ALL, Box::default());
+                Role::Watch(Watcher { backstage, own_seat, top, views, slots })
             }
         };
         let session = Session {
@@ -268,9 +271,12 @@ impl Sfu {
         if let Some(stage) = self.stages.get_mut(&session.room) {
             stage.watchers.retain(|i| *i != index);
             stage.publishers.retain(|i| *i != index);
-            if stage.is_empty() {
-                self.stages.remove(&session.room);
-            }
+        }
+        if self.stages.get(&session.room).is_some_and(|stage| stage.voices.is_some()) {
+            self.settle_voices(now, session.room, egress);
+        }
+        if self.stages.get(&session.room).is_some_and(Stage::is_empty) {
+            self.stages.remove(&session.room);
         }
         if matches!(session.role, Role::Publish(_)) {
             self.end_publications(now, session.id, egress);

@@ -11,6 +11,8 @@ use signaling::media::{
 use crate::rtp::track::{TrackIn, TrackOut};
 use crate::sfu::transport::{IceCredentials, Remote, SrtpProfiles};
 
+pub use super::loudest::ALL as ALL_VOICES;
+
 /// What a transport is for. One-way, always.
 #[derive(Debug, Clone)]
 pub enum Purpose {
@@ -131,6 +133,13 @@ pub enum ShardCommand {
         seats: Vec<Seat>,
         /// `true` = paused.
         on: bool,
+    },
+    /// A viewer is sent the sound of the loudest seats only.
+    PreferVoices {
+        /// The watch transport.
+        id: TransportId,
+        /// How many, the host's always among them; [`ALL_VOICES`] or more = all.
+        top: u8,
     },
     /// Send on a data channel.
     SendData {

@@ -61,6 +61,7 @@ impl Sfu {
             ShardCommand::PreferLayer { id, seat, size } => {
                 self.prefer_layer(now, id, seat, size, egress);
             }
+            ShardCommand::PreferVoices { id, top } => self.prefer_voices(now, id, top, egress),
             ShardCommand::PauseVideo { id, seats, on } => {
                 self.pause_video(now, id, &seats, on, egress);
             }
@@ -92,6 +93,7 @@ impl Sfu {
         let stage = self.stages.entry(room).or_default();
         let slot = Slot { source, audience };
         let changed = stage.set(seat, slot) != Some(slot);
+        let chooses = stage.voices.is_some();
         if stage.is_empty() {
             self.stages.remove(&room);
         }
@@ -102,6 +104,9 @@ impl Sfu {
                     publication.ring.forget_gop();
                 }
             }
+        }
+        if chooses {
+            self.settle_voices(now, room, egress);
         }
         self.fill_seat(now, room, seat, egress);
     }
@@ -147,6 +152,9 @@ impl Sfu {
 
     fn close_room(&mut self, now: Instant, room: RoomKey, egress: &mut Egress<'_>) {
         let Some(stage) = self.stages.remove(&room) else { return };
+        if let Some(index) = stage.voices {
+            self.end_voices(index);
+        }
         for index in stage.watchers.into_iter().chain(stage.publishers) {
             self.close_session(now, index, CloseReason::Requested, egress);
         }

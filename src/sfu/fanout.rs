@@ -37,6 +37,7 @@ impl Sfu {
         slab: &Arc<Slab>,
         egress: &mut Egress<'_>,
     ) {
+        self.hear(now, at, slab, egress);
         self.relay(now, at, slab, RelayMessage::Slab);
         self.release_rider(now, at, egress);
         self.deliver_to_all(now, at, slab, egress);
@@ -58,6 +59,7 @@ impl Sfu {
         slab: &Arc<Slab>,
         egress: &mut Egress<'_>,
     ) {
+        self.hear(now, at, slab, egress);
         self.relay(now, at, slab, RelayMessage::Rider);
         self.release_rider(now, at, egress);
         let Some(publication) = publication_mut(&mut self.publications, at) else { return };

@@ -197,6 +197,8 @@ pub(super) struct Incoming<'a> {
     pub codec: Codec,
     /// As [`Slab::redundancy`].
     pub redundancy: u16,
+    /// As [`Slab::level`].
+    pub level: Option<u8>,
     pub facts: FrameFacts,
     pub layers: PacketLayers,
     /// Its dependency descriptor; empty = it has none.
@@ -245,10 +247,14 @@ impl Intake {
     }
 
     /// What a packet says of its loudness may be news.
-    pub(super) fn loudness(&mut self, now: Instant, extensions: Elements<'_>) -> Option<u8> {
-        let id = self.track.extensions.audio_level?;
-        let level = extensions.find(id).and_then(AudioLevel::parse)?;
+    pub(super) fn loudness(&mut self, now: Instant, level: AudioLevel) -> Option<u8> {
         self.loudness.note(now, level)
+    }
+
+    /// How loud a packet says it is.
+    pub(super) fn level(&self, extensions: Elements<'_>) -> Option<AudioLevel> {
+        let id = self.track.extensions.audio_level?;
+        extensions.find(id).and_then(AudioLevel::parse)
     }
 
     /// Append a packet to the slab being built; returns what is complete.
@@ -293,6 +299,7 @@ impl Intake {
                 inner.timestamp = packet.header.timestamp;
                 inner.begins_frame = begins_frame;
                 inner.redundancy = packet.redundancy;
+                inner.level = packet.level;
             }
             slab
         });

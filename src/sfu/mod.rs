@@ -23,6 +23,7 @@ mod intake;
 mod interest;
 mod key_frames;
 mod layers;
+mod loudest;
 mod loudness;
 mod pacing;
 mod picture;
@@ -41,6 +42,7 @@ mod subscription;
 mod thinning;
 mod timers;
 pub mod transport;
+mod voices;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -68,6 +70,7 @@ use slab::PublicationId;
 use stage::Stage;
 use timers::Timers;
 use transport::{Shared, StunRequest};
+use voices::Voices;
 
 /// Media events waiting for the shard to take them. Past it they are counted and dropped, which
 /// only a stopped control plane can cause; the end of a transport is told all the same.
@@ -122,6 +125,8 @@ pub struct Sfu {
     /// What the layers of simulcast tracks cost, by publish transport.
     layers: HashMap<TransportId, Costs>,
     stages: HashMap<RoomKey, Stage>,
+    /// Rooms where some viewers of this shard hear the loudest only; [`Stage::voices`] says which one.
+    voices: Vec<Option<Box<Voices>>>,
     timers: Timers,
     /// Publications with a part of a frame waiting for the rest.
     building: Vec<u32>,
@@ -157,6 +162,7 @@ impl Sfu {
             publication_ids: HashMap::new(),
             layers: HashMap::new(),
             stages: HashMap::new(),
+            voices: Vec::new(),
             timers: Timers::default(),
             building: Vec::new(),
             handshakes: VecDeque::new(),

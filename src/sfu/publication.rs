@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use signaling::media::{MediaKind, TransportId};
+use signaling::media::{MediaKind, Seat, TransportId};
 
 use crate::rtp::codec;
 use crate::rtp::extensions::Elements;
@@ -46,6 +46,8 @@ pub struct Publication {
     pub subscriptions: Vec<Subscription>,
     /// Slots (session, track) that move here from another layer with the next key frame.
     pub awaiting: Vec<(u32, u8)>,
+    /// A guest's sound, which some viewers here hear only while it is among the loudest: index of that choice, and the seat.
+    pub voice: Option<(u32, Seat)>,
     /// The deadline in the heap that counts.
     pub wake: Option<Instant>,
     /// When to tell the publisher's shard again that this one has viewers.
@@ -67,6 +69,7 @@ impl Publication {
             key_frame: KeyFrameAsk::default(),
             subscriptions: Vec::new(),
             awaiting: Vec::new(),
+            voice: None,
             wake: None,
             want_at: None,
         }
@@ -77,10 +80,10 @@ impl Publication {
         self.wanted_by.iter().filter(move |(_, until)| *until > now).map(|(shard, _)| *shard)
     }
 
-    /// Somebody here watches it, or is about to.
+    /// Somebody here watches it, or is about to, or would if it were louder.
     #[must_use]
     pub fn is_watched(&self) -> bool {
-        !self.subscriptions.is_empty() || !self.awaiting.is_empty()
+        !self.subscriptions.is_empty() || !self.awaiting.is_empty() || self.voice.is_some()
     }
 
     /// When what waits for company must be sent, if a part of a frame may wait for `hold`.
@@ -168,14 +171,25 @@ impl Publication {
         }
         let became_ready = !intake.ready && (id.kind == MediaKind::Audio || facts.key_frame_start);
         intake.ready |= became_ready;
-        let loudness = intake.loudness(now, extensions);
+        let level = intake.level(extensions);
+        let loudness = level.and_then(|level| intake.loudness(now, level));
         if facts.key_frame_start {
             intake.note_sizes(codec, payload);
         }
         let layers = intake.layers.place(sequence, header.timestamp, layers);
         let layers_distrusted = trusted && intake.layers.is_distrusted();
-        let packet =
-            Incoming { header, payload, sequence, codec, redundancy, facts, layers, descriptor };
+        let level = level.map(|level| level.minus_dbov);
+        let packet = Incoming {
+            header,
+            payload,
+            sequence,
+            codec,
+            redundancy,
+            level,
+            facts,
+            layers,
+            descriptor,
+        };
         let (slabs, refused) = intake.append(now, *id, ring, &packet);
         let began_without_key_frame = !intake.ready && key_frame.is_idle(now);
         Ok(Accepted {

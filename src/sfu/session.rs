@@ -55,6 +55,8 @@ pub struct Watcher {
     pub backstage: bool,
     /// Never receives this seat.
     pub own_seat: Option<Seat>,
+    /// So many voices it hears, the loudest; all from [`ALL`](super::loudest::ALL) on.
+    pub top: u8,
     /// How it shows each seat.
     pub views: Box<[View; Seat::COUNT]>,
     /// One per m-line the peer accepted.

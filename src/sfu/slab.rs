@@ -136,6 +136,8 @@ pub struct Slab {
     /// Bytes in front of the sound itself in its one packet: what repeats earlier sound, with its headers (RFC 2198). 0 = it
     /// is not in RED.
     pub redundancy: u16,
+    /// How loud its sound says it is, -dBov (RFC 6464).
+    pub level: Option<u8>,
     /// RTP timestamp of every packet in it.
     pub timestamp: u32,
     /// Arrival of the first packet.
@@ -157,6 +159,7 @@ impl Slab {
             key_frame: false,
             begins_frame: false,
             redundancy: 0,
+            level: None,
             timestamp: 0,
             arrived: now,
             cut: Cut::default(),

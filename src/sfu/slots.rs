@@ -88,16 +88,25 @@ impl Sfu {
         }
     }
 
-    fn fill_slot(&mut self, now: Instant, index: u32, slot: usize, egress: &mut Egress<'_>) {
-        let Some(session) = session_mut(&mut self.sessions, index) else { return };
+    pub(super) fn fill_slot(
+        &mut self,
+        now: Instant,
+        index: u32,
+        slot: usize,
+        egress: &mut Egress<'_>,
+    ) {
+        let Some(session) = self.sessions.get(index as usize).and_then(Option::as_ref) else {
+            return;
+        };
         let Role::Watch(watcher) = &session.role else { return };
         let Some(out) = watcher.slots.get(slot) else { return };
         let wanted =
             self.stages.get(&session.room).filter(|_| session.is_connected()).and_then(|stage| {
                 let (seat, kind) = (out.track.seat, out.track.kind);
                 let hidden = kind == MediaKind::Video && watcher.view(seat).paused;
+                let unheard = kind == MediaKind::Audio && self.is_unheard(stage, watcher.top, seat);
                 let shown = stage.publication(seat, kind, watcher.backstage, watcher.own_seat);
-                shown.filter(|_| !hidden)
+                shown.filter(|_| !hidden && !unheard)
             });
         let present = match out.place {
             Place::Attached { publication, .. } => {

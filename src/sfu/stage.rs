@@ -23,6 +23,8 @@ pub struct Stage {
     slots: [Slot; Seat::COUNT],
     /// Who has the floor.
     pub speaker: Option<Seat>,
+    /// Index of the choice of its loudest voices, if anybody here asked for it.
+    pub voices: Option<u32>,
     /// Indices of this shard's watch sessions.
     pub watchers: Vec<u32>,
     /// Indices of this shard's publish sessions.
@@ -34,6 +36,7 @@ impl Default for Stage {
         Self {
             slots: [Slot::EMPTY; Seat::COUNT],
             speaker: None,
+            voices: None,
             watchers: Vec::new(),
             publishers: Vec::new(),
         }
@@ -66,6 +69,15 @@ impl Stage {
             return None;
         }
         slot.source.map(|transport| PublicationId::track(transport, kind))
+    }
+
+    /// Guests whom everybody may hear, with their publishers.
+    pub fn live_guests(&self) -> impl Iterator<Item = (Seat, TransportId)> {
+        let seats = self.slots.iter().enumerate().map(|(seat, slot)| (Seat(seat as u8), slot));
+        let live = seats.filter(|(seat, slot)| {
+            slot.audience == Audience::Everyone && *seat != Seat::HOST && *seat != Seat::SCREEN
+        });
+        live.filter_map(|(seat, slot)| Some((seat, slot.source?)))
     }
 
     /// Nothing left to remember.

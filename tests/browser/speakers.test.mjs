@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { launchChromium, person } from "./harness/browsers.mjs";
+import { received } from "./harness/measure.mjs";
 import { startServer } from "./harness/server.mjs";
 import { goLiveWithGuest, watch, WITHIN_MS } from "./harness/show.mjs";
 
@@ -89,4 +90,23 @@ test("who is muted does not speak, and who joins sees at once who does", async (
   await watch(late, server.url, room.id);
   await speaking(late, [0]);
   assert.deepEqual([...viewer.problems, ...late.problems], []);
+});
+
+test("who asked for one voice hears the host, who asked for two whoever speaks as well", async () => {
+  const { room } = await viewer.evaluate(() => globalThis.greenroom.state);
+  await guest.getByRole("button", { name: "Unmute microphone" }).click();
+  await speak(guest, VOICE);
+  await speaking(viewer, [0, 1]);
+  const sound = async (page, seat) => (await received(page, seat, "audio", 1500)).packets;
+  for (const { top, guests } of [{ top: 1, guests: 0 }, { top: 2, guests: 30 }]) {
+    const page = await person(chromium, `Top ${top}`);
+    await watch(page, server.url, `${room.id}?audioTop=${top}`);
+    await page.waitForFunction(() => globalThis.greenroom.state.seats.some(({ seat, state }) => seat === 1 && state === "live"));
+    assert.ok((await sound(page, 0)) > 30);
+    const packets = await sound(page, 1);
+    assert.ok(guests ? packets > guests : packets === 0, `${packets} packets of the guest for ${top}`);
+    assert.deepEqual(page.problems, []);
+    await page.context().close();
+  }
+  assert.ok((await sound(viewer, 1)) > 30);
 });

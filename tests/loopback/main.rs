@@ -75,6 +75,7 @@ impl Show {
             guest_seats: 2,
             backstage: false,
             own_seat: None,
+            audio_top: None,
             reply,
         });
         let offer = timeout(DEADLINE, offer).await.expect("in time").expect("an offer");

@@ -13,6 +13,7 @@ mod reports;
 mod tracks;
 mod uplink;
 mod views;
+mod voices;
 mod world;
 
 use std::time::Duration;

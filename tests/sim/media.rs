@@ -39,6 +39,8 @@ pub const RID: u8 = 4;
 pub const REPAIRED_RID: u8 = 5;
 /// Header extension id of the dependency descriptor.
 pub const DEPENDENCY: u8 = 6;
+/// Header extension id of how loud a packet is.
+pub const AUDIO_LEVEL: u8 = 7;
 
 /// Layers inside the stream, in the pattern T0 T2 T1 T2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +100,8 @@ pub struct Sound {
     pub sent: u32,
     /// In RED, each packet with the sound of the one before.
     pub red: bool,
+    /// How loud it says it is, -dBov.
+    pub level: Option<u8>,
     before: Vec<u8>,
     /// How much later than the video it begins.
     late: Duration,
@@ -132,6 +136,8 @@ pub struct Watch {
     /// The SSRC of its sound slot, and what came there: sequence number and what the publisher counted.
     pub sound_ssrc: u32,
     pub sound: Vec<(u16, u32)>,
+    /// The same of further sound slots, by SSRC, and when it came.
+    pub voices: BTreeMap<u32, Vec<(Instant, u16, u32)>>,
     /// What was repeated there, as the publisher counted.
     pub repeated: Vec<u32>,
 }
@@ -380,7 +386,7 @@ impl Publish {
 
 impl Sound {
     pub fn new(late: Duration, ssrc: u32) -> Self {
-        Self { ssrc, sent: 0, red: false, before: Vec::new(), late, next: None }
+        Self { ssrc, sent: 0, red: false, level: None, before: Vec::new(), late, next: None }
     }
 
     pub fn tick(&mut self, now: Instant, seal: &mut Context, out: &mut VecDeque<Vec<u8>>) {
@@ -397,6 +403,10 @@ impl Sound {
             ssrc: self.ssrc,
         };
         let mut packet = header.to_bytes().to_vec();
+        if let Some(level) = self.level {
+            packet[0] |= 0x10;
+            packet.extend_from_slice(&[0xbe, 0xde, 0, 1, AUDIO_LEVEL << 4, level, 0, 0]);
+        }
         let mut sound = self.sent.to_be_bytes().to_vec();
         sound.resize(64 + self.sent as usize % 40, 7);
         if self.red {
@@ -423,6 +433,10 @@ impl Watch {
         let header = RtpHeader::parse(packet).expect("the server's RTP is well formed");
         let payload = header.payload(packet);
         if matches!(header.payload_type, SOUND_PT | RED_PT) {
+            if let Some(voice) = self.voices.get_mut(&header.ssrc) {
+                voice.push((now, header.sequence, counted(payload)));
+                return;
+            }
             assert_eq!(header.ssrc, self.sound_ssrc);
             let sound = match payload {
                 _ if header.payload_type == SOUND_PT => payload,

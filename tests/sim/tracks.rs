@@ -6,8 +6,8 @@ use greenroom::rtp::track::{
 use signaling::media::{MediaKind, Seat};
 
 use super::media::{
-    AV1_PT, AV1_RTX_PT, DEPENDENCY, RED_PT, REPAIRED_RID, RID, RTX_PT, SOUND_PT, TRANSPORT_CC,
-    VIDEO_PT, VP9_PT, VP9_RTX_PT,
+    AUDIO_LEVEL, AV1_PT, AV1_RTX_PT, DEPENDENCY, RED_PT, REPAIRED_RID, RID, RTX_PT, SOUND_PT,
+    TRANSPORT_CC, VIDEO_PT, VP9_PT, VP9_RTX_PT,
 };
 
 fn vp8() -> CodecParameters {
@@ -70,7 +70,7 @@ pub fn sound_in(ssrc: u32) -> TrackIn {
         mid: "0".to_owned(),
         kind: MediaKind::Audio,
         codecs: vec![opus_in_red()],
-        extensions: ExtensionIds::default(),
+        extensions: ExtensionIds { audio_level: Some(AUDIO_LEVEL), ..ExtensionIds::default() },
         feedback: FeedbackKinds::default(),
         ssrc: Some(ssrc),
         rtx_ssrc: None,
@@ -86,6 +86,16 @@ pub fn slots_without_numbers(seat: Seat, ssrc: u32) -> Vec<TrackOut> {
         slot.transport_cc = None;
     }
     slots
+}
+
+/// A slot for the sound of each of these seats, the first under `ssrc`.
+#[allow(dead_code, reason = "for the simulation")]
+pub fn sounds_out(seats: &[Seat], ssrc: u32) -> Vec<TrackOut> {
+    let slots = seats.iter().zip(ssrc..).map(|(seat, ssrc)| {
+        let [sound, _] = <[TrackOut; 2]>::try_from(slots_out(*seat, 0)).expect("two slots");
+        TrackOut { ssrc, ..sound }
+    });
+    slots.collect()
 }
 
 /// The same for a client that knows RED.

@@ -19,7 +19,7 @@ use super::media::{Inside, Media, Publish, Sound, Watch};
 use super::peer::Peer;
 use super::reporter::{Reporter, Tells};
 use super::tracks::{
-    layers_in, slots_in_red, slots_out, slots_without_numbers, sound_in, video_in,
+    layers_in, slots_in_red, slots_out, slots_without_numbers, sound_in, sounds_out, video_in,
 };
 
 /// 5 ms away, nothing lost.
@@ -165,6 +165,21 @@ impl World {
     pub fn add_old_viewer(&mut self, room: RoomKey, shard: u8, seat: Seat, tells: Tells) -> usize {
         let reporter = Reporter::new(tells);
         self.add_watch(room, shard, |ssrc| slots_without_numbers(seat, ssrc), Some(reporter))
+    }
+
+    /// A viewer with a sound slot for each of these seats.
+    #[allow(dead_code, reason = "for the simulation")]
+    pub fn add_listener(&mut self, room: RoomKey, shard: u8, seats: &[Seat]) -> usize {
+        let ssrc = 500_000 + self.peers.len() as u32 * 10;
+        let tracks = sounds_out(seats, ssrc);
+        let mut watch = Watch::new(ssrc, ssrc);
+        watch.voices = tracks.iter().map(|track| (track.ssrc, Vec::new())).collect();
+        self.add(room, shard, Media::Watch(watch), |_| Purpose::Watch {
+            tracks,
+            backstage: false,
+            own_seat: None,
+        });
+        self.peers.len() - 1
     }
 
     fn add_watch(

@@ -24,8 +24,11 @@ const BYE = {
 
 const given = tokenFromFragment();
 const name = given ? "" : await askName("Join the show", "Watch");
+/** `?audioTop=3`: hear the three loudest only. */
+const audioTop = Number(new URLSearchParams(location.search).get("audioTop")) || undefined;
 const client = new GreenroomClient({
   room,
+  audioTop,
   waitForRoom: true,
   token: tokenSource({ room, role: "viewer", name: () => name, given }),
   resumeToken: sessionStorage.getItem(resumeKey),

@@ -57,6 +57,7 @@ export class GreenroomClient extends Emitter {
    *   token: string | ((again: boolean) => Promise<string>),
    *   url?: string,
    *   maxSeats?: number,
+   *   audioTop?: number,
    *   dataChannels?: boolean,
    *   waitForRoom?: boolean,
    *   resumeToken?: string | null,
@@ -277,10 +278,10 @@ export class GreenroomClient extends Emitter {
   }
 
   #join(socket) {
-    const { room, maxSeats, dataChannels } = this.#options;
+    const { room, maxSeats, audioTop, dataChannels } = this.#options;
     const resume = this.#resumeToken ?? undefined;
     const replaces = this.watching.transport ?? undefined;
-    return socket.request("room.join", { room, maxSeats, dc: dataChannels, media: true, resume, replaces });
+    return socket.request("room.join", { room, maxSeats, audioTop, dc: dataChannels, media: true, resume, replaces });
   }
 
   async #joined(snapshot) {

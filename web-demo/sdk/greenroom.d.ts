@@ -155,6 +155,11 @@ export interface ClientOptions {
   url?: string;
   /** Guest seats in the first offer; default: those on air plus two. */
   maxSeats?: number;
+  /**
+   * Hear only the loudest so many seats, 1 to 9, the host always among them: saves data where many talk. Whoever begins to speak is heard
+   * from the second packet on. Default: everybody.
+   */
+  audioTop?: number;
   dataChannels?: boolean;
   /** Keep knocking while the room does not exist yet. */
   waitForRoom?: boolean;

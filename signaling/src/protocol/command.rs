@@ -22,6 +22,8 @@ pub const GIFT_COUNT: u32 = 999;
 pub const LIKES: u32 = 15;
 /// The largest `w` and `h` of one `layer.prefer`.
 pub const TILE_SIDE: u32 = 16_384;
+/// The largest `audioTop` of one `room.join`: the host and eight guests, which is everybody.
+pub(super) const VOICES: u8 = 9;
 /// The most seats of one `media.pause`: the host, eight guests, the screen.
 pub const PAUSE_SEATS: usize = Seat::COUNT;
 /// The most chat messages of one `chat.history`.
@@ -193,6 +195,7 @@ impl Command {
                 fits(&hello.client, TOKEN_LEN, "client")
             }
             Self::RoomJoin(join) => {
+                join.audio_top.map_or(Ok(()), |n| within(n.into(), VOICES.into(), "audioTop"))?;
                 join.resume.as_deref().map_or(Ok(()), |t| fits(t, TOKEN_LEN, "resume"))
             }
             Self::TokenRefresh(refresh) => fits(&refresh.token, JWT_LEN, "token"),
@@ -268,6 +271,10 @@ pub struct RoomJoin {
     /// Guest seats wanted in the offer; default: those on air plus two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_seats: Option<u8>,
+    /// Sound of the loudest so many seats only, 1 to 9, the host's always among them; default: of all. A guest's own
+    /// voice counts among them. It holds for this watch connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio_top: Option<u8>,
     /// Use data channels.
     #[serde(default = "yes")]
     pub dc: bool,

@@ -142,6 +142,7 @@ pub enum MediaAsk {
         guest_seats: u8,
         backstage: bool,
         own_seat: Option<Seat>,
+        audio_top: Option<u8>,
     },
     OpenWhep {
         transport: TransportId,

@@ -55,7 +55,9 @@ impl Room {
         match watch {
             Some(transport) => {
                 let (backstage, own_seat) = self.applied.privilege(&user);
-                let ask = MediaAsk::OpenWatch { transport, guest_seats, backstage, own_seat };
+                let audio_top = join.audio_top;
+                let ask =
+                    MediaAsk::OpenWatch { transport, guest_seats, backstage, own_seat, audio_top };
                 vec![Effect::Ask { ask, to, then: Then::Join(joined) }]
             }
             None => vec![Effect::Reply { to, result: Ok(Answer::Joined(joined)) }],

@@ -68,7 +68,7 @@ pub(crate) fn command(room: RoomKey, ask: MediaAsk) -> Ask {
                 MediaCommand::OpenPublish { room, transport, sdp, lost_after_ms, foreign, reply };
             Ask::Answered(transport, command, coming)
         }
-        MediaAsk::OpenWatch { transport, guest_seats, backstage, own_seat } => {
+        MediaAsk::OpenWatch { transport, guest_seats, backstage, own_seat, audio_top } => {
             let (reply, coming) = coming(Told::sdp);
             let command = MediaCommand::OpenWatch {
                 room,
@@ -76,6 +76,7 @@ pub(crate) fn command(room: RoomKey, ask: MediaAsk) -> Ask {
                 guest_seats,
                 backstage,
                 own_seat,
+                audio_top,
                 reply,
             };
             Ask::Answered(transport, command, coming)

@@ -43,6 +43,7 @@ impl Rooms {
         let join = RoomJoin {
             room: room.clone(),
             max_seats: None,
+            audio_top: None,
             dc: false,
             media: false,
             resume: None,

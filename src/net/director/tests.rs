@@ -54,6 +54,7 @@ impl Rig {
             guest_seats: 2,
             backstage: false,
             own_seat: None,
+            audio_top: None,
             reply,
         });
         timeout(DEADLINE, ask).await.expect("in time")

@@ -75,6 +75,18 @@ fn tiles_and_seats_at_the_limit_and_one_past_it() {
 }
 
 #[test]
+fn voices_at_the_limits_and_past_them() {
+    let join = |top: &str| {
+        code(&format!(r#"{{"id":1,"type":"room.join","data":{{"room":"r","audioTop":{top}}}}}"#))
+    };
+    assert_eq!([join("1"), join("9"), join("null")], [None; 3]);
+    assert_eq!(join("0"), Some(Code::LimitExceeded));
+    assert_eq!(join("10"), Some(Code::LimitExceeded));
+    assert_eq!(join("256"), Some(Code::BadRequest));
+    assert_eq!(join("-1"), Some(Code::BadRequest));
+}
+
+#[test]
 fn what_is_not_a_message_is_refused_with_its_id_if_it_has_one() {
     for text in ["", "x", "[]", "7", "null", r#"{"type":"ping"}"#, r#"{"id":-1,"type":"ping"}"#] {
         let error = Envelope::parse(text).expect_err(text);

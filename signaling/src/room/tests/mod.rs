@@ -30,6 +30,8 @@ pub(super) struct Show {
     pub(super) effects: Vec<Effect>,
     /// What a store would hold by now.
     pub(super) kept: WasOn,
+    /// `audioTop` of whoever joins.
+    pub(super) audio_top: Option<u8>,
     next_transport: u64,
     next_id: u32,
 }
@@ -39,7 +41,15 @@ impl Show {
         let host = Person { user: user("host"), name: Name::clean("Maria") };
         let room = Room::new(T0, RoomInit::new(RoomId::new("r").expect("valid"), host, [7; 32]));
         let kept = WasOn { started_at: T0, ..WasOn::default() };
-        Self { room, now: T0, effects: Vec::new(), kept, next_transport: 1, next_id: 1 }
+        Self {
+            room,
+            now: T0,
+            effects: Vec::new(),
+            kept,
+            audio_top: None,
+            next_transport: 1,
+            next_id: 1,
+        }
     }
 
     /// The server stops and starts `ms` later.
@@ -141,7 +151,15 @@ impl Show {
         let transport = watch.then(|| self.transport());
         let room = RoomId::new("r").expect("valid");
         let replaces = replaces.map(TransportRef);
-        let join = RoomJoin { room, max_seats: None, dc: true, media: watch, resume, replaces };
+        let join = RoomJoin {
+            room,
+            max_seats: None,
+            audio_top: self.audio_top,
+            dc: true,
+            media: watch,
+            resume,
+            replaces,
+        };
         self.step(Input::Join { conn: ConnId(conn), id: 0, who, join, carrier, transport });
         self.effects
             .iter()

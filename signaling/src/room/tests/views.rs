@@ -36,6 +36,22 @@ fn a_tile_and_hidden_seats_are_told_of_the_viewers_own_connection() {
 }
 
 #[test]
+fn who_wants_to_hear_the_loudest_only_gets_a_connection_for_that() {
+    let mut show = Show::live();
+    let mut opened = |conn: u64, top: Option<u8>| {
+        show.audio_top = top;
+        show.join(conn, &format!("v{conn}"), TokenRole::Viewer, &[]).expect("joins");
+        let asks = show.effects.iter().filter_map(|effect| match effect {
+            Effect::Ask { ask: MediaAsk::OpenWatch { audio_top, .. }, .. } => Some(*audio_top),
+            _ => None,
+        });
+        asks.collect::<Vec<_>>()
+    };
+    assert_eq!(opened(2, Some(3)), [Some(3)]);
+    assert_eq!(opened(3, None), [None]);
+}
+
+#[test]
 fn who_watches_nothing_has_nothing_to_show() {
     let mut show = Show::live();
     show.viewer(2, "ana");
