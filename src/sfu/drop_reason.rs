@@ -96,6 +96,8 @@ drop_reasons! {
     NackBudget => "nack_budget",
     /// A NACK for a packet just retransmitted.
     NackRepeated => "nack_repeated",
+    /// A NACK for a picture that is more than the viewer's network takes and about to be replaced by a smaller one.
+    NackOvertaken => "nack_overtaken",
     /// A NACK for a number never sent.
     NackUnknown => "nack_unknown",
     /// Feedback about a packet never sent, or sent too long ago.

@@ -12,7 +12,7 @@ use super::egress::{Egress, Path};
 use super::publication::{ids, ids_of};
 use super::publisher::REPORT_INTERVAL;
 use super::relay::ClockPair;
-use super::session::{Place, Role};
+use super::session::{OutSlot, Place, Role};
 use super::slab::PublicationId;
 use super::{Sfu, publication_mut, session_mut};
 
@@ -98,6 +98,10 @@ impl Sfu {
                 if changed {
                     self.allocate(now, index, egress);
                 }
+                if self.downlink_mut(index).is_some_and(|downlink| downlink.ask_is_due(now)) {
+                    self.send_probe(now, index, egress);
+                    self.schedule_session(now, index);
+                }
             }
             Packet::Remb(remb) => {
                 let Some(downlink) = self.downlink_mut(index) else { return };
@@ -158,6 +162,12 @@ impl Sfu {
         sequences: impl Iterator<Item = u16>,
         egress: &mut Egress<'_>,
     ) {
+        let falls =
+            self.slot_of(index, ssrc).and_then(|slot| slot.aim).is_some_and(|aim| aim.falls);
+        if falls {
+            self.counters.drops(DropReason::NackOvertaken, sequences.count() as u32);
+            return;
+        }
         let Some((publication, position)) = self.attached(index, ssrc) else { return };
         let Some(session) = session_mut(&mut self.sessions, index) else { return };
         let Some(publication) = publication_mut(&mut self.publications, publication) else {
@@ -176,12 +186,14 @@ impl Sfu {
         }
     }
 
-    /// Where a viewer's slot with this SSRC is attached.
-    fn attached(&mut self, index: u32, ssrc: u32) -> Option<(u32, usize)> {
-        let session = session_mut(&mut self.sessions, index)?;
-        let Role::Watch(watcher) = &session.role else { return None };
-        let slot = watcher.slots.iter().find(|slot| slot.track.ssrc == ssrc)?;
-        match slot.place {
+    /// A viewer's slot with this SSRC.
+    fn slot_of(&self, index: u32, ssrc: u32) -> Option<&OutSlot> {
+        self.watcher(index)?.slots.iter().find(|slot| slot.track.ssrc == ssrc)
+    }
+
+    /// Where it is attached.
+    fn attached(&self, index: u32, ssrc: u32) -> Option<(u32, usize)> {
+        match self.slot_of(index, ssrc)?.place {
             Place::Attached { publication, position } => Some((publication, position as usize)),
             Place::Parked(_) => None,
         }

@@ -17,7 +17,7 @@ use super::egress::Egress;
 use super::publication::{Publication, ids_of};
 use super::publisher::MEASURE_EVERY;
 use super::relay::RelayMessage;
-use super::session::{OutSlot, Place, Role, View, Watcher};
+use super::session::{Aim, OutSlot, Place, Role, View, Watcher};
 use super::slab::PublicationId;
 use super::sound::SOUND_BPS;
 use super::thinning::Measured;
@@ -311,13 +311,16 @@ impl Sfu {
         if self.wake_for_falls(now, index, &mut demands) {
             divide(&mut demands, budget);
         }
+        let shown: u64 = demands.iter().map(Demand::present_bps).sum();
+        let over = budget.is_some_and(|budget| shown > budget);
         if let Some(downlink) = self.downlink_mut(index) {
             let given: u64 = demands.iter().map(Demand::chosen_bps).sum();
             downlink.set_wanted(now, best + 2 * SOUND_BPS, given, budget.unwrap_or(u64::MAX));
             self.schedule_session(now, index);
         }
         for demand in demands {
-            self.aim(now, index, demand.slot, demand.chosen, egress);
+            let falls = over && demand.chosen_bps() < demand.present_bps();
+            self.aim(now, index, demand.slot, (demand.chosen, falls), egress);
         }
     }
 
@@ -351,12 +354,12 @@ impl Sfu {
         now: Instant,
         index: u32,
         slot: usize,
-        choice: Choice,
+        (choice, falls): (Choice, bool),
         egress: &mut Egress<'_>,
     ) {
         let Choice { layer, point } = choice;
         let Some(out) = self.slot_mut(index, slot) else { return };
-        out.aim = None;
+        let fell = out.aim.take().is_some_and(|aim| aim.falls);
         let Place::Attached { publication: here, position } = out.place else { return };
         let Some(publication) = publication_mut(&mut self.publications, here) else { return };
         let present = publication.id;
@@ -374,7 +377,13 @@ impl Sfu {
         }
         let at = self.publication(PublicationId { layer, ..present });
         if let Some(out) = self.slot_mut(index, slot) {
-            out.aim = Some(at);
+            out.aim = Some(Aim { publication: at, falls });
+        }
+        if falls
+            && !fell
+            && let Some(downlink) = self.downlink_mut(index)
+        {
+            downlink.drain(now);
         }
         let Some(publication) = publication_mut(&mut self.publications, at) else { return };
         let waiting = (index, slot as u8);
@@ -395,8 +404,12 @@ impl Sfu {
         let Some(publication) = publication_mut(&mut self.publications, at) else { return };
         for (index, slot) in std::mem::take(&mut publication.awaiting) {
             let slot = usize::from(slot);
-            if self.slot_mut(index, slot).is_none_or(|out| out.aim != Some(at)) {
-                continue;
+            let aim = self.slot_mut(index, slot).and_then(|out| out.aim);
+            let Some(aim) = aim.filter(|aim| aim.publication == at) else { continue };
+            if aim.falls
+                && let Some(downlink) = self.downlink_mut(index)
+            {
+                downlink.drained(now);
             }
             let Some(subscription) = self.take_subscription(index, slot) else { continue };
             let Some(publication) = publication_mut(&mut self.publications, at) else { return };
@@ -415,7 +428,9 @@ impl Sfu {
         let Some(publication) = publication_mut(&mut self.publications, at) else { return };
         let mut awaiting = std::mem::take(&mut publication.awaiting);
         awaiting.retain(|(index, slot)| {
-            self.slot_mut(*index, usize::from(*slot)).is_some_and(|out| out.aim == Some(at))
+            self.slot_mut(*index, usize::from(*slot))
+                .and_then(|out| out.aim)
+                .is_some_and(|aim| aim.publication == at)
         });
         let Some(publication) = publication_mut(&mut self.publications, at) else { return };
         publication.awaiting = awaiting;

@@ -87,8 +87,18 @@ pub struct OutSlot {
     pub track: TrackOut,
     /// Where its subscription is.
     pub place: Place,
-    /// The publication whose next key frame it moves to: another layer of the same track.
-    pub aim: Option<u32>,
+    /// Where it moves to: another layer of the same track.
+    pub aim: Option<Aim>,
+}
+
+/// A layer that a slot waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Aim {
+    /// Index of its publication: the slot moves with the next key frame there.
+    pub publication: u32,
+    /// What is shown until then takes more than the viewer's network has. What gets lost of it is not sent again: that
+    /// would stand in the network's queue before the key frame, for a picture which that replaces.
+    pub falls: bool,
 }
 
 /// Where the subscription of a slot is kept.

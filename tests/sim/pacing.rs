@@ -8,7 +8,7 @@ use signaling::media::{Audience, Seat};
 
 use super::media::facts;
 use super::world::{CLEAN, World};
-use super::{ROOM, seeds, whole_frames};
+use super::{ROOM, present_layer, seeds, whole_frames};
 
 const DELAY: Duration = Duration::from_millis(20);
 
@@ -86,6 +86,39 @@ fn a_network_too_slow_for_the_least_there_is_neither_fills_its_queue_nor_asks_fo
 fn other_frames(world: &World, viewer: usize) -> usize {
     let frames = whole_frames(world, viewer);
     (frames[frames.len() - 1] - frames[0] + 1) as usize
+}
+
+#[test]
+fn what_a_viewer_loses_of_a_layer_that_it_is_about_to_leave_is_not_sent_again() {
+    for seed in seeds(4) {
+        println!("SIM_SEED={seed}");
+        let queue = Queue::Time(Duration::from_millis(300));
+        let far = Duration::from_millis(50);
+        let wide = Conditions { rate_bps: Some(5_000_000), queue, delay: far, ..CLEAN };
+        let mut world = World::new(seed, 2, wide);
+        // Layers of 460, 920 and 1850 kbit/s.
+        let host = world.add_layers(ROOM, 0, 2);
+        let publisher = world.peer_of(host);
+        let slow = Conditions { delay: Duration::from_millis(150), ..CLEAN };
+        world.links[publisher].up.set(world.now, slow);
+        let viewer = world.add_viewer(ROOM, (seed % 2) as u8, Seat::HOST);
+        world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
+        world.run_for(Duration::from_secs(8));
+        assert_eq!(present_layer(&world, viewer), 8);
+        let again =
+            |world: &World| world.shards.iter().map(|s| s.counters().retransmissions).sum::<u64>();
+        let before = again(&world);
+        let narrow = Conditions { rate_bps: Some(600_000), ..wide };
+        world.links[viewer].down.set(world.now, narrow);
+        let begin = world.now;
+        while present_layer(&world, viewer) == 8 {
+            world.run_for(Duration::from_millis(20));
+        }
+        let took = world.now - begin;
+        assert!(took <= Duration::from_millis(1_200), "a lower layer after {took:?}");
+        assert!(dropped(&world, DropReason::NackOvertaken) > 20, "refused by name");
+        assert_eq!(again(&world), before);
+    }
 }
 
 #[test]

@@ -199,11 +199,17 @@ impl Demand {
         self.layers.cost(self.chosen)
     }
 
+    /// What it takes now, bit/s; 0 of a slot that shows nothing yet.
+    #[must_use]
+    pub fn present_bps(&self) -> u64 {
+        self.present.map_or(0, |present| self.layers.cost(present))
+    }
+
     /// What was chosen is less than what it shows, and not being sent at present.
     #[must_use]
     pub fn falls_to_rest(&self) -> bool {
         let rests = self.layers.resting.get(usize::from(self.chosen.layer)) == Some(&true);
-        rests && self.present.is_some_and(|present| self.chosen_bps() < self.layers.cost(present))
+        rests && self.chosen_bps() < self.present_bps()
     }
 
     fn options(&self) -> Vec<(Choice, u64)> {
@@ -246,7 +252,7 @@ pub fn divide(demands: &mut [Demand], budget_bps: Option<u64>) {
     for (demand, options) in demands.iter_mut().zip(options) {
         let base = demand.chosen_bps();
         let others = spent - base;
-        let shown = demand.present.map_or(0, |present| demand.layers.cost(present));
+        let shown = demand.present_bps();
         let affordable = |bps: u64| {
             let percent = if bps == shown { 100 - STAY_MARGIN_PERCENT } else { 100 };
             others + bps * percent / 100 <= budget

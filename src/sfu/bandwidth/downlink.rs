@@ -16,8 +16,11 @@ const SILENT: Duration = Duration::from_secs(3);
 /// guess, by which what fits would be held, and a viewer waits for its first picture; a queue in its network has to
 /// take the first key frame as it comes.
 const UNPACED: Duration = Duration::from_secs(3);
-/// How often the estimator is asked for probes, and its rate lowered if feedback stays away.
+/// How often the estimator is asked for probes: with a feedback, whose turn has everything at hand.
 const ASK_EVERY: Duration = Duration::from_millis(250);
+/// How long after that it is asked without one, as its rate falls if feedback stays away. Trade: to wake for each viewer every 250 ms
+/// cost half as much as its feedback.
+const ASK_ANYWAY: Duration = Duration::from_millis(750);
 
 /// An estimate of less than this part of what is given holds it back. Trade: an estimate dips by a half for a second
 /// where nothing is wrong with the network but that something stood still, and steady media must not be held for that;
@@ -30,6 +33,11 @@ const REST: Duration = Duration::from_secs(2);
 const REST_AT_MOST: Duration = Duration::from_secs(16);
 /// How long it must have gone well for the next time to count as the first.
 const WENT_WELL: Duration = Duration::from_secs(30);
+
+/// How long no video leaves for a viewer that waits for the key frame of a smaller layer, because what it is shown is more than
+/// its network takes. Trade: what would leave stands in the queue before that key frame and is mostly lost; a publisher that
+/// takes longer for one is not waited for with a still picture.
+const DRAIN: Duration = Duration::from_millis(200);
 
 /// How long after a viewer is shown video again nothing is asked of the estimator: what it takes for feedback that stays
 /// away was nothing to tell.
@@ -254,6 +262,16 @@ impl Downlink {
         self.choose_at <= now
     }
 
+    /// A slot waits for a smaller layer: let the network's queue empty until that comes.
+    pub fn drain(&mut self, now: Instant) {
+        self.pace.hold(now + DRAIN);
+    }
+
+    /// It came, and owes nothing for what went before it.
+    pub fn drained(&mut self, now: Instant) {
+        self.pace.release(now);
+    }
+
     /// What was chosen: the best of everything the viewer watches takes `best_bps`, and what it is given takes `given_bps` of the
     /// `budget_bps` there is.
     pub fn set_wanted(&mut self, now: Instant, best_bps: u64, given_bps: u64, budget_bps: u64) {
@@ -267,16 +285,26 @@ impl Downlink {
         }
         self.idle |= given_bps == 0 && self.given_bps > 0;
         self.given_bps = given_bps;
+        self.follow_pace(now);
     }
 
     /// When [`Self::probe_bytes`] has something to say, or what is behind may go on.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
         let burst = self.pacer.as_ref().and_then(ProbePacer::next);
-        let asks = self.wants_more && self.estimator.is_fed_back();
-        let ask = asks.then_some(self.ask_at);
+        let ask = self.asks().then_some(self.ask_at + ASK_ANYWAY);
         let turn = self.behind.then(|| self.pace.next());
         burst.into_iter().chain(ask).chain(turn).min()
+    }
+
+    fn asks(&self) -> bool {
+        self.wants_more && self.estimator.is_fed_back()
+    }
+
+    /// It is time to ask for a probe.
+    #[must_use]
+    pub fn ask_is_due(&self, now: Instant) -> bool {
+        self.ask_at <= now && self.asks()
     }
 
     /// There is nothing to probe with.
@@ -291,7 +319,7 @@ impl Downlink {
         }
         if self.ask_at <= now {
             self.ask_at = now + ASK_EVERY;
-            if self.pacer.is_none() && self.wants_more && self.estimator.is_fed_back() {
+            if self.pacer.is_none() && self.asks() {
                 let probe = self.estimator.poll_probe(now);
                 self.pacer = probe.map(|probe| ProbePacer::new(now, probe));
             }

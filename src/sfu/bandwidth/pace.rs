@@ -39,6 +39,16 @@ impl Pace {
         self.clear_at = self.clear_at.max(now) + takes;
     }
 
+    /// Nothing leaves before then.
+    pub fn hold(&mut self, until: Instant) {
+        self.clear_at = self.clear_at.max(until + BURST);
+    }
+
+    /// What was held, or sent too early, is over.
+    pub fn release(&mut self, now: Instant) {
+        self.clear_at = self.clear_at.min(now);
+    }
+
     /// When the next message may leave; it may now if that is not later.
     #[must_use]
     pub fn next(&self) -> Instant {

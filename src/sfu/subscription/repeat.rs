@@ -93,17 +93,20 @@ impl Subscription {
         if self.anchor.is_none_or(|anchor| anchor.rtx_payload_type.is_none()) {
             return sent;
         }
-        let newest = (1..=PROBE_REACH).map_while(|back| self.next_index.checked_sub(back));
-        let kept: Vec<_> = newest
-            .filter_map(|index| {
-                let found = self.anchor_of(Numbered::Outgoing(index))?.find(index, ring)?;
-                Some((index, found))
-            })
-            .collect();
-        for (index, (anchor, slab, packet)) in kept.iter().cycle().take(PROBE_REACH as usize) {
+        let newest = self.next_index;
+        let mut back = 1..=PROBE_REACH;
+        let mut kept = Vec::new();
+        // Each is looked up when it is needed: a burst mostly takes a few.
+        for at in 0..PROBE_REACH as usize {
             if sent.0 >= bytes {
                 break;
             }
+            kept.extend(back.find_map(|back| {
+                let index = newest.checked_sub(back)?;
+                Some((index, self.anchor_of(Numbered::Outgoing(index))?.find(index, ring)?))
+            }));
+            let again = kept.get(at % kept.len().max(1));
+            let Some((index, (anchor, slab, packet))) = again else { break };
             let content = anchor.content(slab, packet);
             let timestamp = slab.timestamp;
             sent.0 += self.repeat(now, anchor, *index, timestamp, &content, link, egress, counters);

@@ -314,7 +314,7 @@ impl Estimator {
         } else if let Some(deltas) = self.groups.add(message) {
             self.delays.note_difference((deltas.arrival_ms - deltas.sent_ms) * 1e3);
             let slope = self.trendline.add(&deltas);
-            let usage = self.overuse.detect(slope, deltas.sent_ms, deltas.arrival);
+            let usage = self.overuse.detect(slope, &deltas);
             gathered.recovered |= before == Usage::Under && usage == Usage::Normal;
         }
         self.acknowledged.add(message);

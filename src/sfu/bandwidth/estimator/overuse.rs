@@ -3,8 +3,12 @@
 //! Follows `TrendlineEstimator::Detect` and `UpdateThreshold` of libwebrtc
 //! `modules/congestion_controller/goog_cc/trendline_estimator.cc`. The threshold adapts so that a
 //! path with jitter, or a flow beside ours that fills queues, does not starve us.
+//!
+//! Not in libwebrtc: a plunge. Its line through twenty smoothed delays needs four frames to see that a path takes a sixth
+//! of what it did; by then 300 ms are in the queue, and the picture that replaces what does not fit waits behind them.
 
 use super::Micros;
+use super::arrival_groups::Deltas;
 
 /// Amplifies the slope.
 const GAIN: f64 = 4.0;
@@ -23,6 +27,13 @@ const MAX_THRESHOLD: f64 = 600.0;
 const MAX_ADAPT_OFFSET: f64 = 15.0;
 /// Longest time one step of adaptation covers.
 const MAX_STEP_US: Micros = 100_000;
+
+/// A plunge of the path: groups in a row that each came so much later after the one before than it was sent,
+const PLUNGE_STEP_MS: f64 = 25.0;
+const PLUNGE_STEPS: u8 = 2;
+/// and together by so much. Trade: jitter takes back what it added with the next group, so two steps are enough; a path
+/// that lost less than half of what it carried is left to the trend.
+const PLUNGE_MS: f64 = 100.0;
 
 /// What the delay says about our rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,6 +57,9 @@ pub(super) struct OveruseDetector {
     over_ms: Option<f64>,
     over_groups: u16,
     adapted: Option<Micros>,
+    /// The steps of what may be a plunge, and how far they go together.
+    steps: u8,
+    steps_ms: f64,
     usage: Usage,
 }
 
@@ -58,6 +72,8 @@ impl OveruseDetector {
             over_ms: None,
             over_groups: 0,
             adapted: None,
+            steps: 0,
+            steps_ms: 0.0,
             usage: Usage::Normal,
         }
     }
@@ -66,8 +82,10 @@ impl OveruseDetector {
         self.usage
     }
 
-    /// One more group: `slope` with it, `sent_ms` after the one before, arrived at `arrival`.
-    pub fn detect(&mut self, slope: f64, sent_ms: f64, arrival: Micros) -> Usage {
+    /// One more group: `slope` with it.
+    pub fn detect(&mut self, slope: f64, deltas: &Deltas) -> Usage {
+        let Deltas { sent_ms, arrival_ms, arrival } = *deltas;
+        let plunges = self.plunges(arrival_ms - sent_ms);
         self.groups = (self.groups + 1).min(FULL_TRUST_GROUPS);
         if self.groups < 2 {
             return self.usage;
@@ -88,9 +106,23 @@ impl OveruseDetector {
             self.over_groups = 0;
             self.usage = if trend < -self.threshold { Usage::Under } else { Usage::Normal };
         }
+        if plunges {
+            self.usage = Usage::Over;
+        }
         self.previous_slope = slope;
         self.adapt(trend.abs(), arrival);
         self.usage
+    }
+
+    /// The group came so much later than the one before; whether the path has plunged.
+    fn plunges(&mut self, later_ms: f64) -> bool {
+        if later_ms < PLUNGE_STEP_MS {
+            (self.steps, self.steps_ms) = (0, 0.0);
+            return false;
+        }
+        self.steps = self.steps.saturating_add(1);
+        self.steps_ms += later_ms;
+        self.steps >= PLUNGE_STEPS && self.steps_ms >= PLUNGE_MS
     }
 
     fn adapt(&mut self, trend: f64, arrival: Micros) {
@@ -114,7 +146,8 @@ mod tests {
     fn run(detector: &mut OveruseDetector, from: i64, slopes: &[f64]) -> Usage {
         let mut usage = detector.usage();
         for (group, slope) in slopes.iter().enumerate() {
-            usage = detector.detect(*slope, 33.0, from + group as i64 * 33_000);
+            let arrival = from + group as i64 * 33_000;
+            usage = detector.detect(*slope, &Deltas { sent_ms: 33.0, arrival_ms: 33.0, arrival });
         }
         usage
     }
@@ -127,6 +160,34 @@ mod tests {
         assert_eq!(run(&mut detector, 2_033_000, &[0.12]), Usage::Over);
         assert_eq!(run(&mut detector, 2_066_000, &[-0.1]), Usage::Under);
         assert_eq!(run(&mut detector, 2_100_000, &[0.0]), Usage::Normal);
+    }
+
+    /// Groups that come so much later, each after the one before.
+    fn later(detector: &mut OveruseDetector, steps_ms: &[f64]) -> Usage {
+        let mut usage = detector.usage();
+        for step in steps_ms {
+            let deltas = Deltas { sent_ms: 33.0, arrival_ms: 33.0 + step, arrival: 3_000_000 };
+            usage = detector.detect(0.0, &deltas);
+        }
+        usage
+    }
+
+    #[test]
+    fn a_plunge_is_told_at_the_second_late_frame_and_jitter_is_none() {
+        let mut detector = OveruseDetector::new();
+        run(&mut detector, 0, &[0.0; 60]);
+        assert_eq!(later(&mut detector, &[PLUNGE_MS]), Usage::Normal, "one group is chance");
+        assert_eq!(later(&mut detector, &[-33.0, 60.0, -60.0, 90.0]), Usage::Normal);
+        let step = PLUNGE_MS - 90.0;
+        assert!(step < PLUNGE_STEP_MS);
+        assert_eq!(later(&mut detector, &[step]), Usage::Normal, "not by enough");
+        assert_eq!(
+            later(&mut detector, &[PLUNGE_STEP_MS, PLUNGE_STEP_MS]),
+            Usage::Normal,
+            "not far"
+        );
+        assert_eq!(later(&mut detector, &[PLUNGE_MS - 2.0 * PLUNGE_STEP_MS]), Usage::Over);
+        assert_eq!(later(&mut detector, &[0.0]), Usage::Normal, "it has ended");
     }
 
     #[test]
