@@ -11,7 +11,6 @@ use signaling::media::MediaKind;
 
 use crate::rtp::dependency::frame_number;
 use crate::rtp::packet::{FIXED_HEADER_LEN, FixedHeader};
-use crate::rtp::rtcp::SenderInfo;
 use crate::rtp::seq::timestamp_is_newer;
 use crate::rtp::track::{Codec, TrackOut};
 
@@ -20,9 +19,8 @@ use super::counters::Counters;
 use super::drop_reason::DropReason;
 use super::egress::{Egress, Path};
 use super::picture::PictureCounters;
-use super::relay::ClockPair;
 use super::repair::{Repair, Way};
-use super::slab::{PublicationId, Run, Slab, SlabPacket};
+use super::slab::{Run, Slab, SlabPacket};
 use super::thinning::Point;
 use super::transport::SrtpSender;
 
@@ -30,6 +28,7 @@ mod anchor;
 mod catch_up;
 mod header;
 mod repeat;
+mod reports;
 #[cfg(test)]
 mod tests;
 
@@ -525,56 +524,5 @@ impl Subscription {
     pub fn wants_sharper(&self) -> bool {
         self.anchor
             .is_some_and(|anchor| self.usable_target(anchor.codec).spatial > anchor.point.spatial)
-    }
-
-    /// Whether a sender report should follow the packets just sent: the first after an anchor, so
-    /// that the player can line up audio and video at once.
-    pub fn take_report_due(&mut self) -> bool {
-        std::mem::take(&mut self.report_due)
-    }
-
-    /// Sender report for this slot, translated from the publisher's clock pair, which was taken
-    /// `age` ago. `None` before anything of the publication went out.
-    pub fn sender_report(
-        &mut self,
-        now: Instant,
-        publication: PublicationId,
-        clock: ClockPair,
-        age: Duration,
-    ) -> Option<SenderInfo> {
-        let anchor = self.anchor.filter(|anchor| anchor.publication == publication)?;
-        let micros = age.as_micros() as u64;
-        let ntp = clock.ntp.wrapping_add(((micros as u128) << 32).div_euclid(1_000_000) as u64);
-        let ticks = micros * u64::from(self.clock_rate()) / 1_000_000;
-        let rtp = clock.rtp.wrapping_add(ticks as u32).wrapping_add(anchor.timestamp_offset);
-        self.reported = Some(((ntp >> 16) as u32, now));
-        Some(SenderInfo {
-            ssrc: self.ssrc,
-            ntp,
-            rtp_timestamp: rtp,
-            packets: self.packets as u32,
-            octets: self.octets as u32,
-        })
-    }
-
-    /// A receiver report about this slot: learn the round trip (RFC 3550 6.4.1).
-    pub fn note_receiver_report(
-        &mut self,
-        now: Instant,
-        last_sr: u32,
-        delay_since_last_sr: u32,
-    ) -> Option<Duration> {
-        if let Some((ntp, at)) = self.reported
-            && ntp == last_sr
-        {
-            let held = Duration::from_micros(u64::from(delay_since_last_sr) * 1_000_000 / 65_536);
-            let elapsed = now.saturating_duration_since(at);
-            self.round_trip = Some(
-                elapsed
-                    .saturating_sub(held)
-                    .clamp(Duration::from_millis(5), Duration::from_millis(500)),
-            );
-        }
-        self.round_trip
     }
 }

@@ -13,6 +13,7 @@ use super::super::bandwidth::estimator::EstimatorConfig;
 use super::super::egress::Batch;
 use super::super::intake::{Accepted, Intake};
 use super::super::publication::Publication;
+use super::super::slab::PublicationId;
 use super::super::transport::Profile;
 use super::*;
 use crate::rtp::codec;
