@@ -565,7 +565,7 @@ pub fn extended(header: FixedHeader, transport_sequence: &mut u16) -> Vec<u8> {
     bytes
 }
 
-/// VP8 without layers: descriptor with a 15-bit picture id, then as [`described`].
+/// VP8 without layers: descriptor with a 15-bit picture id, then as [`described()`].
 #[allow(dead_code, reason = "for the measurements")]
 pub fn payload(frame: u32, packet: u16, packets: u16, key_frame: bool) -> Vec<u8> {
     let start = packet == 0;
