@@ -98,10 +98,6 @@ impl Sfu {
                 if changed {
                     self.allocate(now, index, egress);
                 }
-                if self.downlink_mut(index).is_some_and(|downlink| downlink.ask_is_due(now)) {
-                    self.send_probe(now, index, egress);
-                    self.schedule_session(now, index);
-                }
             }
             Packet::Remb(remb) => {
                 let Some(downlink) = self.downlink_mut(index) else { return };

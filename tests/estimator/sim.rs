@@ -14,8 +14,8 @@ use crate::media::{Media, PACKET};
 pub const MS: Duration = Duration::from_millis(1);
 /// What IP and UDP add to a packet on the link.
 const OVERHEAD: usize = 28;
-/// How often a viewer sends feedback, milliseconds: as Chromium does by our offers (`rtp::sdp`). 60, its own pace, and 100 pass as well.
-const FEEDBACK: u64 = 150;
+/// How often a viewer sends feedback, milliseconds. 60, about Chromium's pace, and 150 pass as well.
+const FEEDBACK: u64 = 100;
 /// Packets of one GSO message.
 const MAX_RUN: usize = 40;
 

@@ -15,8 +15,8 @@ use super::reporter::Reporter;
 mod described;
 
 const NACK_INTERVAL: Duration = Duration::from_millis(20);
-/// As Chromium by our offers.
-const FEEDBACK_INTERVAL: Duration = Duration::from_millis(150);
+/// What libwebrtc takes at these rates.
+const FEEDBACK_INTERVAL: Duration = Duration::from_millis(60);
 
 /// Media SSRC, RTX SSRC and payload types of the video we publish or watch.
 pub const VIDEO_PT: u8 = 96;

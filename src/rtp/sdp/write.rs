@@ -78,9 +78,8 @@ impl Writer {
             line!(self, "a=rtcp-rsize");
         }
         self.extensions(media.extensions);
-        let sends = media.direction == "sendonly";
         for payload in media.payloads {
-            self.payload(payload, sends);
+            self.payload(payload);
         }
     }
 
@@ -176,7 +175,7 @@ impl Writer {
         }
     }
 
-    fn payload(&mut self, payload: &Payload, sends: bool) {
+    fn payload(&mut self, payload: &Payload) {
         let pt = payload.parameters.pt;
         let codec = payload.parameters.codec;
         let name = match codec {
@@ -188,10 +187,8 @@ impl Writer {
         };
         line!(self, "a=rtpmap:{pt} {name}");
         self.feedback(pt, payload.feedback);
-        let pace = (sends && payload.feedback.transport_cc).then_some(FEEDBACK_PACE);
-        let fmtp: Vec<_> = fmtp(payload.format).into_iter().chain(pace.map(Into::into)).collect();
-        if !fmtp.is_empty() {
-            line!(self, "a=fmtp:{pt} {}", fmtp.join(";"));
+        if let Some(fmtp) = fmtp(payload.format) {
+            line!(self, "a=fmtp:{pt} {fmtp}");
         }
         if let Some(rtx) = payload.parameters.rtx_pt {
             line!(self, "a=rtpmap:{rtx} rtx/{}", codec.clock_rate());
@@ -250,15 +247,6 @@ pub(super) fn candidates(text: &mut String, local: &LocalSession<'_>) {
     }
     text.push_str("a=end-of-candidates\r\n");
 }
-
-/// How often a viewer in Chromium sends transport-wide feedback: libwebrtc gives it a twentieth of what it believes it can
-/// send, 68 bytes each time, but no oftener than every 50 ms and no seldomer than every 250
-/// (`modules/remote_bitrate_estimator/transport_sequence_number_feedback_generator.cc`). A viewer sends no media, so it goes on believing
-/// what it is told at first: by default 300 kbit/s, a feedback every 62 ms, by this one every 150.
-///
-/// Trade: a feedback costs as much as five or six packets forwarded. In simulation 150 ms estimate as well as 60 do; 200 ms lose
-/// 5 % of losses and fairness at 2 Mbit/s. A change of the network is seen 45 ms later.
-const FEEDBACK_PACE: &str = "x-google-start-bitrate=72";
 
 /// Candidates of ours for each protocol; more addresses than a machine has.
 const MAX_OURS: usize = 64;

@@ -16,11 +16,8 @@ const SILENT: Duration = Duration::from_secs(3);
 /// guess, by which what fits would be held, and a viewer waits for its first picture; a queue in its network has to
 /// take the first key frame as it comes.
 const UNPACED: Duration = Duration::from_secs(3);
-/// How often the estimator is asked for probes: with a feedback, whose turn has everything at hand.
+/// How often the estimator is asked for probes, and its rate lowered if feedback stays away.
 const ASK_EVERY: Duration = Duration::from_millis(250);
-/// How long after that it is asked without one, as its rate falls if feedback stays away. Trade: to wake for each viewer every 250 ms
-/// cost half as much as its feedback.
-const ASK_ANYWAY: Duration = Duration::from_millis(750);
 
 /// An estimate of less than this part of what is given holds it back. Trade: an estimate dips by a half for a second
 /// where nothing is wrong with the network but that something stood still, and steady media must not be held for that;
@@ -292,19 +289,13 @@ impl Downlink {
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
         let burst = self.pacer.as_ref().and_then(ProbePacer::next);
-        let ask = self.asks().then_some(self.ask_at + ASK_ANYWAY);
+        let ask = self.asks().then_some(self.ask_at);
         let turn = self.behind.then(|| self.pace.next());
         burst.into_iter().chain(ask).chain(turn).min()
     }
 
     fn asks(&self) -> bool {
         self.wants_more && self.estimator.is_fed_back()
-    }
-
-    /// It is time to ask for a probe.
-    #[must_use]
-    pub fn ask_is_due(&self, now: Instant) -> bool {
-        self.ask_at <= now && self.asks()
     }
 
     /// There is nothing to probe with.
