@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use greenroom::rtp::extensions::LONGEST_ONE_BYTE;
 use greenroom::rtp::rtcp::build::{FeedbackHeader, transport_feedback};
 use greenroom::rtp::seq::SequenceExtender;
 use greenroom::rtp::track::{Codec, CodecParameters, TrackIn, TrackOut};
@@ -26,8 +27,6 @@ const VIDEO_SSRC: u32 = 1000;
 const SOUND_SSRC: u32 = 2000;
 const AUDIO_LEVEL: u8 = 7;
 const H264_PT: u8 = 100;
-/// Bytes of the longest element of the one-byte form (RFC 8285).
-const LONGEST_ONE_BYTE: usize = 16;
 /// The highest seat a viewer has slots for, and how far apart their SSRCs are.
 const MAX_SEAT: u8 = 3;
 const SEAT_STEP: u32 = 100_000;

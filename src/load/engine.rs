@@ -345,7 +345,7 @@ impl<'a> Engine<'a> {
         } else {
             let mut viewer = Viewer::new(now, index, index <= self.options.viewers);
             if self.options.feedback {
-                viewer.report_arrivals(now, theirs.feedback_every);
+                viewer.report_arrivals(now);
             }
             Media::Viewer(Box::new(viewer))
         };

@@ -88,7 +88,7 @@ pub struct Options {
     /// `--wake` that is soon, without it delays are up to 12 ms too long and the server's CPU is right
     #[arg(long, conflicts_with = "janus")]
     pub tcp: bool,
-    /// Let every viewer tell what arrives (transport-wide congestion control), as often as Chromium would by the server's SDP
+    /// Let every viewer tell what arrives (transport-wide congestion control), as often as Chromium does
     #[arg(long, conflicts_with = "janus")]
     pub feedback: bool,
     /// SRTP protection

@@ -1,7 +1,6 @@
 //! The offers and answers we make, and the part of the server's half we need.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 
@@ -125,9 +124,6 @@ pub struct Theirs {
     pub controls: bool,
     /// Where to send.
     pub candidate: SocketAddr,
-    /// How often libwebrtc would send transport-wide feedback, by what the server says of the bit rate that a receiver
-    /// begins with.
-    pub feedback_every: Duration,
 }
 
 impl Theirs {
@@ -158,19 +154,8 @@ impl Theirs {
             candidate: *at_preferred.or(first).with_context(|| {
                 format!("the server has no {} candidate", if tcp { "TCP" } else { "UDP" })
             })?,
-            feedback_every: feedback_every(sdp),
         })
     }
-}
-
-/// A twentieth of the rate for 68 bytes each time, within 50 and 250 ms
-/// (libwebrtc, `modules/remote_bitrate_estimator/transport_sequence_number_feedback_generator.cc`).
-fn feedback_every(sdp: &str) -> Duration {
-    let told = sdp.split("x-google-start-bitrate=").nth(1);
-    let digits = told.and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
-    let kbps: f64 = digits.and_then(|digits| digits.parse().ok()).unwrap_or(300.0);
-    let seconds = 68.0 * 8.0 / (kbps * 1000.0 / 20.0);
-    Duration::from_secs_f64(seconds.clamp(0.05, 0.25))
 }
 
 /// `a=candidate:1 1 udp 2130706431 127.0.0.1 7882 typ host`.

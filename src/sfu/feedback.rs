@@ -158,20 +158,21 @@ impl Sfu {
         sequences: impl Iterator<Item = u16>,
         egress: &mut Egress<'_>,
     ) {
-        let falls =
-            self.slot_of(index, ssrc).and_then(|slot| slot.aim).is_some_and(|aim| aim.falls);
-        if falls {
+        let Some(slot) = self.slot_of(index, ssrc) else { return };
+        let Place::Attached { publication, position } = slot.place else { return };
+        if slot.aim.is_some_and(|aim| aim.falls) {
             self.counters.drops(DropReason::NackOvertaken, sequences.count() as u32);
             return;
         }
-        let Some((publication, position)) = self.attached(index, ssrc) else { return };
         let Some(session) = session_mut(&mut self.sessions, index) else { return };
         let Some(publication) = publication_mut(&mut self.publications, publication) else {
             return;
         };
         let Some(mut link) = session.link() else { return };
         let ring = &publication.ring;
-        let Some(subscription) = publication.subscriptions.get_mut(position) else { return };
+        let Some(subscription) = publication.subscriptions.get_mut(position as usize) else {
+            return;
+        };
         for sequence in sequences {
             let counters = &mut self.counters;
             if let Err(reason) =

@@ -5,12 +5,13 @@
 //! now, whoever was quietest for two seconds. So a pause between sentences costs nobody their place while another is
 //! silent for longer, and two who talk at once do not take each other's with every syllable.
 
+use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
 use signaling::media::Seat;
 
 /// The most voices a viewer can ask for: host and eight guests, which is everybody.
-pub const ALL: u8 = 9;
+pub const ALL: u8 = Seat::MAX_GUEST + 1;
 /// Loudness is kept as the loudest packet of each of these.
 const STEP: Duration = Duration::from_millis(100);
 /// Steps that count as just now. Trade: a syllable and the gap behind it; longer would keep out who answers.
@@ -23,8 +24,8 @@ const LOUDER: u8 = 6;
 /// What a packet counts as that does not say how loud it is, dB above silence: speech at -40 dBov, as it can be nothing
 /// softer without being left out for good.
 const UNKNOWN: u8 = 87;
-/// Seats of guests are 1 to 8.
-const GUESTS: usize = 8;
+/// Seats of guests are 1 to that.
+const GUESTS: usize = Seat::MAX_GUEST as usize;
 
 /// Loudness of an RTP packet's sound as told by RFC 6464, in dB above -127 dBov, which is silence; 0 to 127.
 #[must_use]
@@ -134,9 +135,7 @@ impl Loudest {
             let mut heard = self.heard[guests] & live;
             while heard.count_ones() < live.count_ones().min(guests as u32) {
                 let silent = seats(live & !heard);
-                let lately =
-                    |seat: &Seat| (self.peak(*seat, step, LATELY), std::cmp::Reverse(seat.0));
-                let Some(seat) = silent.max_by_key(lately) else { break };
+                let Some(seat) = silent.max_by_key(|seat| self.lately(*seat, step)) else { break };
                 heard |= bit(seat);
             }
             changed.by_guests[guests] |= self.heard[guests] ^ heard;
@@ -162,9 +161,10 @@ impl Loudest {
                 continue;
             }
             let softer = |other: &Seat| self.peak(*other, step, NOW) + LOUDER <= loud;
-            let lately =
-                |other: &Seat| (self.peak(*other, step, LATELY), std::cmp::Reverse(other.0));
-            let Some(leaves) = seats(heard).filter(softer).min_by_key(lately) else { continue };
+            let heard_now = seats(heard).filter(softer);
+            let Some(leaves) = heard_now.min_by_key(|seat| self.lately(*seat, step)) else {
+                continue;
+            };
             self.heard[guests] = heard & !bit(leaves) | bit(seat);
             changed.by_guests[guests] = bit(leaves) | bit(seat);
         }
@@ -173,6 +173,11 @@ impl Loudest {
 
     fn peak(&self, seat: Seat, step: u64, steps: u64) -> u8 {
         self.voices.get(usize::from(seat.0)).map_or(0, |voice| voice.peak(step, steps))
+    }
+
+    /// Whoever was louder comes behind; of equals the lower seat.
+    fn lately(&self, seat: Seat, step: u64) -> (u8, Reverse<u8>) {
+        (self.peak(seat, step, LATELY), Reverse(seat.0))
     }
 
     fn step(&self, now: Instant) -> u64 {

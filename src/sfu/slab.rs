@@ -233,8 +233,8 @@ impl Slab {
         self.packets.len() >= SLAB_PACKETS
     }
 
-    /// Append a packet, which continues what is there, with its dependency descriptor (at most 255 bytes; empty = none). Its copy says nothing of its temporal layer: what viewers take of
-    /// the slab is in `layers` from here on.
+    /// Append a packet, which continues what is there, with its dependency descriptor (at most 255 bytes; empty = none). Its
+    /// copy says nothing of its temporal layer: what viewers take of the slab is in `layers` from here on.
     pub fn push(
         &mut self,
         sequence: u64,

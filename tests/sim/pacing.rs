@@ -16,6 +16,10 @@ fn dropped(world: &World, reason: DropReason) -> u64 {
     world.shards.iter().map(|shard| shard.counters().dropped(reason)).sum()
 }
 
+fn again(world: &World) -> u64 {
+    world.shards.iter().map(|shard| shard.counters().retransmissions).sum()
+}
+
 #[test]
 fn a_key_frame_larger_than_the_queue_of_the_network_loses_nothing() {
     for seed in seeds(4) {
@@ -105,8 +109,6 @@ fn what_a_viewer_loses_of_a_layer_that_it_is_about_to_leave_is_not_sent_again() 
         world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
         world.run_for(Duration::from_secs(8));
         assert_eq!(present_layer(&world, viewer), 8);
-        let again =
-            |world: &World| world.shards.iter().map(|s| s.counters().retransmissions).sum::<u64>();
         let before = again(&world);
         let narrow = Conditions { rate_bps: Some(600_000), ..wide };
         world.links[viewer].down.set(world.now, narrow);
@@ -136,8 +138,6 @@ fn what_a_break_of_300_ms_lost_is_sent_again_once() {
         let viewer = world.add_viewer(ROOM, (seed % 2) as u8, Seat::HOST);
         world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
         world.run_for(Duration::from_secs(6));
-        let again =
-            |world: &World| world.shards.iter().map(|s| s.counters().retransmissions).sum::<u64>();
         let before = again(&world);
         let end = world.now + Duration::from_millis(300);
         world.links[viewer].down.outage(world.now, end);

@@ -23,7 +23,7 @@ pub const LIKES: u32 = 15;
 /// The largest `w` and `h` of one `layer.prefer`.
 pub const TILE_SIDE: u32 = 16_384;
 /// The largest `audioTop` of one `room.join`: the host and eight guests, which is everybody.
-pub(super) const VOICES: u8 = 9;
+pub(super) const VOICES: u8 = Seat::MAX_GUEST + 1;
 /// The most seats of one `media.pause`: the host, eight guests, the screen.
 pub const PAUSE_SEATS: usize = Seat::COUNT;
 /// The most chat messages of one `chat.history`.

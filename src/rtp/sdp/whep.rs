@@ -66,8 +66,7 @@ impl<'a> WhepOffer<'a> {
             if transport_cc.is_none() {
                 payloads.iter_mut().for_each(|payload| payload.feedback.transport_cc = false);
             }
-            let dependency =
-                described_id(&description, section, &payloads).filter(|_| kind == MediaKind::Video);
+            let dependency = described_id(&description, section, &payloads);
             if !payloads.is_empty() {
                 wanted.push(Wanted { section: index, kind, payloads, transport_cc, dependency });
             }
