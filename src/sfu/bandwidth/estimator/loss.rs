@@ -160,6 +160,12 @@ impl LossController {
     /// A probe measured this much: growth may go as far without more of it arriving all the time.
     pub fn on_probe(&mut self, bps: f64) {
         self.proven_bps = bps;
+        // What was likely before it would be taken for a limit.
+        if self.state == LossState::NotLimiting
+            && let Some(best) = &mut self.best
+        {
+            best.bps = best.bps.max(bps);
+        }
     }
 
     /// The delay has made the rate much lower. What was lost before was lost by the higher one, and would
@@ -255,10 +261,9 @@ impl LossController {
         }
         let increasing = current < best || (current == best && self.state == LossState::Increasing);
         if let (true, Some(acknowledged)) = (increasing, known.acknowledged) {
-            let acknowledged = acknowledged.max(self.proven_bps / RAMP_UP);
             let held = self.hold.bps.is_finite() && acknowledged < HOLD_THRESHOLD * self.hold.bps;
             let factor = if held { RAMP_UP_IN_HOLD } else { RAMP_UP };
-            best = best.min(factor * acknowledged).max(current);
+            best = best.min((factor * acknowledged).max(self.proven_bps)).max(current);
             if self.state == LossState::Decreasing && best == current {
                 best += 1.0;
             }
