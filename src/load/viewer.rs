@@ -13,10 +13,10 @@ use crate::rtp::extensions::transport_sequence;
 use crate::sfu::bandwidth::arrivals::Arrivals;
 
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// Between two transport-wide feedbacks, as libwebrtc does where it sends no media: it gives a twentieth of the 300 kbit/s that it begins
-/// with to 68 bytes each time, but sends none sooner
+/// Between two transport-wide feedbacks: what Chromium 156 was seen to take. libwebrtc gives a twentieth of the 300 kbit/s that it begins
+/// with to 68 bytes each time, but sends none sooner than after 50 ms
 /// (`modules/remote_bitrate_estimator/transport_sequence_number_feedback_generator.cc`).
-const FEEDBACK_INTERVAL: Duration = Duration::from_millis(50);
+const FEEDBACK_INTERVAL: Duration = Duration::from_millis(62);
 /// Between two requests for everything by a viewer that behaves badly.
 const STORM_INTERVAL: Duration = Duration::from_millis(20);
 /// Packets that it asks for each time.
