@@ -182,13 +182,11 @@ fn what_a_publisher_loses_is_repaired_for_those_who_take_a_part() {
 
 #[test]
 fn random_loss_on_a_network_that_is_wide_enough_takes_no_frames_away() {
-    let seeds = seeds(12);
-    let mut late = Vec::new();
-    for seed in &seeds {
+    for seed in seeds(12) {
         println!("SIM_SEED={seed}");
         let delay = Duration::from_millis(50);
         let lossy = Conditions { rate_bps: Some(5_000_000), delay, loss: 0.05, ..CLEAN };
-        let mut world = World::new(*seed, 2, lossy);
+        let mut world = World::new(seed, 2, lossy);
         // 2.3 Mbit/s.
         let host = world.add_layered(ROOM, 0, 10, Inside::Temporal);
         let publisher = world.peer_of(host);
@@ -197,12 +195,6 @@ fn random_loss_on_a_network_that_is_wide_enough_takes_no_frames_away() {
         let viewer = world.add_viewer(ROOM, (seed % 2) as u8, Seat::HOST);
         world.set_seat(ROOM, Seat::HOST, Some(host), Audience::Everyone);
         let seen = watch(&mut world, viewer, Duration::from_secs(12));
-        let all = |seen: &Seen| seen.fps >= 28;
-        assert!(seen[16..].iter().all(all), "{seen:?}");
-        if !seen[6..].iter().all(all) {
-            late.push(*seed);
-        }
+        assert!(seen[6..].iter().all(|seen| seen.fps >= 28), "{seen:?}");
     }
-    // Probes are lost, too: one in twelve begins slowly.
-    assert!(late.len() <= 1 + seeds.len() / 12, "not all from the third second on: {late:?}");
 }
